@@ -1,0 +1,45 @@
+"""Machine unlearning in JAX: updates that are probably aligned with what must hold."""
+
+from feasible_jax import methods
+from feasible_jax.feasibility import (
+    FeasibleUpdatesState,
+    Rule,
+    coordinatewise,
+    feasible_updates,
+    groupwise,
+    random_mask,
+    sign_agreement,
+)
+from feasible_jax.moments import (
+    GradientMoments,
+    grad_moments,
+    merge_moments,
+    moments_from_per_example,
+    reduce_moments,
+    standard_error,
+)
+from feasible_jax.unlearning import Examples, History, Task, UnlearnResult, unlearn
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Examples",
+    "FeasibleUpdatesState",
+    "GradientMoments",
+    "History",
+    "Rule",
+    "Task",
+    "UnlearnResult",
+    "coordinatewise",
+    "feasible_updates",
+    "grad_moments",
+    "groupwise",
+    "merge_moments",
+    "methods",
+    "moments_from_per_example",
+    "random_mask",
+    "reduce_moments",
+    "sign_agreement",
+    "standard_error",
+    "unlearn",
+]

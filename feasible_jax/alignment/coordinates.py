@@ -1,0 +1,85 @@
+"""Is a move along a direction probably good for an objective? One-sided tests on its moments."""
+
+import jax
+import jax.numpy as jnp
+
+DECREASE = 1.0
+INCREASE = -1.0
+
+
+def alignment_statistic(
+    update: jax.Array, mean: jax.Array, variance: jax.Array, count: jax.Array, sign: float
+) -> jax.Array:
+    """The t statistic of each coordinate against the hypothesis that moving it does harm.
+
+    ``t_i = -sign * sgn(update_i) * mean_i / sqrt(variance_i / count)``: large where the objective
+    probably moves the wanted way to first order.
+
+    Args:
+      update: the update that would be added to the parameters.
+      mean: mean gradient of the objective, shaped like ``update``.
+      variance: variance of one observation, shaped like ``update``.
+      count: number of observations.
+      sign: ``DECREASE`` (+1) where the objective must not increase, ``INCREASE`` (-1) where it
+        must not decrease.
+
+    Returns:
+      An array like ``mean``; NaN where mean and variance are both 0 (see ``aligned``, which
+      decides such cases).
+
+    >>> import jax.numpy as jnp
+    >>> float(alignment_statistic(jnp.array(-0.1), jnp.array(3.0), jnp.array(4.0), 16.0, DECREASE))
+    6.0
+    """
+    progress = -sign * jnp.sign(update).astype(mean.dtype) * mean
+    return progress / (jnp.sqrt(variance) / jnp.sqrt(jnp.asarray(count, mean.dtype)))
+
+
+def aligned(
+    update: jax.Array,
+    mean: jax.Array,
+    variance: jax.Array,
+    count: jax.Array,
+    sign: float,
+    critical: jax.Array,
+) -> jax.Array:
+    """Which coordinates of an update are probably aligned with an objective.
+
+    True where the alignment statistic reaches the critical value. The cases without a statistic
+    are decided on purpose:
+
+    * mean and variance both 0: the batch is indifferent to the coordinate, moving it is neutral
+      to first order, True;
+    * variance 0 and mean not: certain, True iff the direction is right; unless the mean is so
+      small that its square is not representable, when nothing was learnt, False;
+    * anything not finite, in update or moments, or fewer than two observations: False.
+
+    Args:
+      update: the update that would be added to the parameters.
+      mean: mean gradient of the objective, shaped like ``update``.
+      variance: variance of one observation, shaped like ``update``.
+      count: number of observations.
+      sign: ``DECREASE`` or ``INCREASE``.
+      critical: the critical value, a scalar.
+
+    Returns:
+      A boolean array shaped like ``update``.
+
+    >>> import jax.numpy as jnp
+    >>> update = jnp.array([-1.0, -1.0, 1.0, 1.0])
+    >>> mean, variance = jnp.array([2.0, 0.1, 2.0, 0.0]), jnp.array([1.0, 1.0, 1.0, 0.0])
+    >>> aligned(update, mean, variance, 4.0, DECREASE, 1.645).tolist()
+    [True, False, False, True]
+    """
+    mean = mean.astype(jnp.promote_types(mean.dtype, jnp.float32))
+    variance = variance.astype(mean.dtype)
+    count = jnp.asarray(count, mean.dtype)
+    critical = jnp.asarray(critical, mean.dtype)
+    progress = -sign * jnp.sign(update).astype(mean.dtype) * mean
+    # Rooted apart: the quotient of the smallest variance would be flushed to 0, a false certainty.
+    error = jnp.sqrt(variance) / jnp.sqrt(jnp.maximum(count, 1))
+    neutral = (mean == 0) & (variance == 0)
+    representable = (variance > 0) | (mean * mean >= jnp.finfo(mean.dtype).tiny)
+    clear = (progress >= critical * error) & representable
+    known = jnp.isfinite(mean) & jnp.isfinite(error) & jnp.isfinite(update) & (count > 1)
+    return known & (neutral | clear)

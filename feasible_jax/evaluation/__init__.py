@@ -1,0 +1,47 @@
+"""The yardsticks: how well a model forgot, what it kept, and what the forgetting cost."""
+
+from feasible_jax.evaluation.accuracies import accuracy, unlearning_accuracy
+from feasible_jax.evaluation.avg_gap import AVG_GAP_METRICS, average_gap
+from feasible_jax.evaluation.comparison import compare
+from feasible_jax.evaluation.evaluate_model import evaluate
+from feasible_jax.evaluation.histogram import LossHistogram, loss_histogram
+from feasible_jax.evaluation.intervals import MeanInterval, mean_interval, paired_interval
+from feasible_jax.evaluation.membership_auc import AUC, mia_auc
+from feasible_jax.evaluation.membership_svc import mia_svc
+from feasible_jax.evaluation.per_example import correct, cross_entropy, label_confidence
+from feasible_jax.evaluation.predictions import Predictions, predict
+from feasible_jax.evaluation.rte import RunTime, run_time_efficiency
+from feasible_jax.evaluation.tow import TOW_METRICS, tug_of_war
+from feasible_jax.evaluation.utility import UTILITY_METRICS, utility_gap, utility_scores
+from feasible_jax.evaluation.yardsticks import YARDSTICKS, Yardstick
+
+__all__ = [
+    "AUC",
+    "AVG_GAP_METRICS",
+    "TOW_METRICS",
+    "UTILITY_METRICS",
+    "YARDSTICKS",
+    "LossHistogram",
+    "MeanInterval",
+    "Predictions",
+    "RunTime",
+    "Yardstick",
+    "accuracy",
+    "average_gap",
+    "compare",
+    "correct",
+    "cross_entropy",
+    "evaluate",
+    "label_confidence",
+    "loss_histogram",
+    "mean_interval",
+    "mia_auc",
+    "mia_svc",
+    "paired_interval",
+    "predict",
+    "run_time_efficiency",
+    "tug_of_war",
+    "unlearning_accuracy",
+    "utility_gap",
+    "utility_scores",
+]

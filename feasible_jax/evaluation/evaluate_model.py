@@ -1,0 +1,90 @@
+"""One row of the table: every yardstick of one model that needs no second model."""
+
+import math
+
+import numpy as np
+
+from feasible_jax.evaluation.accuracies import accuracy, unlearning_accuracy
+from feasible_jax.evaluation.membership_auc import mia_auc
+from feasible_jax.evaluation.membership_svc import mia_svc
+from feasible_jax.evaluation.per_example import cross_entropy, label_confidence
+from feasible_jax.evaluation.predictions import Predictions, predict
+from feasible_jax.unlearning.task import Params, Task
+
+Row = dict[str, float | None]
+
+
+def evaluate(
+    task: Task,
+    params: Params,
+    *,
+    seconds: float | None = None,
+    seed: int = 0,
+    batch_size: int = 1000,
+) -> Row:
+    """Measures one model by every yardstick, on all examples of the task.
+
+    It looks at the test set, so it is for the final table; choose hyper-parameters by
+    ``utility_gap``. Evaluate the original and the retrained model too: the latter is the
+    target of nearly every yardstick.
+
+    Args:
+      task: the sets, and the ``predict_fn``.
+      params: the model to measure, in the structure of ``task.params``.
+      seconds: the wall time it took to make that model, kept for ``compare``; None if unknown.
+      seed: of the draw of members in ``mia_svc``.
+      batch_size: examples a call of ``task.predict_fn``.
+
+    Returns:
+      A flat dictionary of the names in ``YARDSTICKS``, without those that compare to a
+      retrained model, and ``seconds``. Accuracies and ``mia_svc`` in percent, ``mia_auc`` in
+      ``[0, 1]``, losses in nats. Always fit for JSON: None stands for unknown and for infinite.
+      ``forget_true_accuracy`` is there only if the task has ``forget_true_labels``.
+
+    Raises:
+      ValueError: if ``predict_fn`` does not return logits, or fewer classes than the labels need.
+
+    >>> from feasible_jax.unlearning.task import Examples
+    >>> def predict(params, inputs):
+    ...     return inputs * params
+    >>> some = Examples(np.eye(3, dtype=np.float32), np.array([0, 1, 2]))
+    >>> task = Task("toy", None, predict, 2.0, some, some, some, some, num_classes=3)
+    >>> row = evaluate(task, task.params)
+    >>> row["forget_accuracy"], row["unlearning_accuracy"], row["mia_auc"]
+    (100.0, 0.0, 0.5)
+    """
+    sets = {
+        name: predict(task.predict_fn, params, getattr(task, name), batch_size)
+        for name in ("forget", "retain", "test", "validation")
+    }
+    row: Row = {
+        "forget_accuracy": accuracy(sets["forget"]),
+        "unlearning_accuracy": unlearning_accuracy(sets["forget"]),
+        "retain_accuracy": accuracy(sets["retain"]),
+        "test_accuracy": accuracy(sets["test"]),
+        "validation_accuracy": accuracy(sets["validation"]),
+    }
+    if task.forget_true_labels is not None:
+        truth = np.asarray(task.forget_true_labels)
+        row["forget_true_accuracy"] = accuracy(sets["forget"]._replace(labels=truth))
+    return row | _membership(sets, seed) | _mean_losses(sets) | {"seconds": seconds}
+
+
+def _membership(sets: dict[str, Predictions], seed: int) -> Row:
+    auc = mia_auc(cross_entropy(sets["forget"]), cross_entropy(sets["test"]))
+    confidences = [label_confidence(sets[name]) for name in ("forget", "retain", "test")]
+    return {
+        "mia_svc": mia_svc(*confidences, seed=seed),
+        "mia_auc": auc.auc,
+        "mia_auc_low": auc.low,
+        "mia_auc_high": auc.high,
+    }
+
+
+def _mean_losses(sets: dict[str, Predictions]) -> Row:
+    means = {
+        f"{name}_loss": float(cross_entropy(sets[name]).mean())
+        for name in ("forget", "retain", "test")
+    }
+    # JSON knows no infinity.
+    return {name: mean if math.isfinite(mean) else None for name, mean in means.items()}

@@ -1,0 +1,28 @@
+"""The Optax transformations and their selection rules."""
+
+from feasible_jax.feasibility.constraints import Constraint
+from feasible_jax.feasibility.coordinatewise import coordinatewise
+from feasible_jax.feasibility.feasible_updates import (
+    FeasibleUpdatesState,
+    Requirements,
+    feasible_updates,
+)
+from feasible_jax.feasibility.groupwise import groupwise
+from feasible_jax.feasibility.random_mask import random_mask
+from feasible_jax.feasibility.rule import Evidence, Proposal, Rule, Selection
+from feasible_jax.feasibility.sign_agreement import sign_agreement
+
+__all__ = [
+    "Constraint",
+    "Evidence",
+    "FeasibleUpdatesState",
+    "Proposal",
+    "Requirements",
+    "Rule",
+    "Selection",
+    "coordinatewise",
+    "feasible_updates",
+    "groupwise",
+    "random_mask",
+    "sign_agreement",
+]

@@ -1,0 +1,192 @@
+"""The Optax transformation: mask an update to the part that is probably aligned with what holds."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from feasible_jax.alignment import TESTS, critical_value
+from feasible_jax.feasibility.constraints import Constraint, parse_constraints
+from feasible_jax.feasibility.coordinatewise import coordinatewise
+from feasible_jax.feasibility.evidence import is_hole, leaf_paths, read_evidence
+from feasible_jax.feasibility.rule import Evidence, Proposal, Rule, Selection
+
+
+@jax.tree_util.register_static
+@dataclass(frozen=True)
+class Requirements:
+    """What a transformation wants to be told at each update; no array, so no leaf of the state.
+
+    Attributes:
+      constraints: what must hold; their names are the keyword arguments of ``update``.
+      needs: the cheapest kind of evidence that will do, see ``Rule.needs``.
+    """
+
+    constraints: tuple[Constraint, ...]
+    needs: str
+
+
+class FeasibleUpdatesState(NamedTuple):
+    """What ``feasible_updates`` remembers, and what one wants to plot.
+
+    Attributes:
+      step: number of updates so far, an int32 scalar.
+      kept: of the coordinates the base update would have moved, the fraction that passed, in
+        [0, 1]; 0 where it would have moved none.
+      kept_per_leaf: the same, for each leaf of the parameters.
+      pass_rate: the same for each constraint by itself, by its name.
+      confidence: the confidence of the last test, in (0, 1).
+      rule_state: whatever the rule remembers.
+      requires: the evidence to supply, which a loop reads off the state through any wrapper.
+    """
+
+    step: jax.Array
+    kept: jax.Array
+    kept_per_leaf: Any
+    pass_rate: dict[str, jax.Array]
+    confidence: jax.Array
+    rule_state: Any
+    requires: Requirements
+
+
+def feasible_updates(
+    decrease: str | Sequence[str] = (),
+    increase: str | Sequence[str] = (),
+    confidence: float | Callable[[jax.Array], Any] = 0.95,
+    rule: Rule | None = None,
+    test: str = "student",
+) -> optax.GradientTransformationExtraArgs:
+    """Keep the part of an update that is probably aligned with what must hold, zero the rest.
+
+    Chain it LAST, after the optimizer, so that neither momentum nor weight decay slips past the
+    mask. Evidence goes to ``update`` by the constraint's own name.
+
+    Args:
+      decrease: names of the objectives that must not increase, such as the retain loss.
+      increase: names of the objectives that must not decrease, such as the forget loss.
+      confidence: of each one-sided test, in (0, 1); or an Optax schedule, ``step -> confidence``.
+      rule: which coordinates pass: ``coordinatewise()`` (the default), ``groupwise(...)``, the
+        controls ``sign_agreement()`` and ``random_mask(density)``, or a ``Rule`` of your own.
+      test: where the critical value comes from, ``"student"`` or ``"normal"``.
+
+    Returns:
+      A ``GradientTransformationExtraArgs``. Its ``update(updates, state, params=None, **evidence)``
+      takes for each constraint a ``GradientMoments``, or a tree of per-example gradients whose
+      every leaf is ``(B, *param.shape)``; other extra arguments are ignored. Updates keep their
+      dtype and structure; the state is a ``FeasibleUpdatesState``.
+
+    Raises:
+      ValueError: if no constraint, or one twice, is named; for a confidence outside (0, 1) or an
+        unknown test; from ``update``, for evidence of the wrong shape.
+      TypeError: from ``update``, if a constraint's evidence is missing.
+
+    >>> import jax.numpy as jnp, optax
+    >>> params = {"w": jnp.array([1.0, 1.0])}
+    >>> tx = optax.chain(optax.sgd(0.1), feasible_updates(decrease=("retain",)))
+    >>> state = tx.init(params)
+    >>> retain = {"w": jnp.array([[1.0, 3.0], [1.1, -3.0], [0.9, 2.0]])}  # per-example gradients
+    >>> grads = {"w": jnp.array([0.5, 0.5])}
+    >>> updates, state = tx.update(grads, state, params, retain=retain)
+    >>> [round(float(u), 3) for u in updates["w"]], float(state[-1].kept)
+    ([-0.05, 0.0], 0.5)
+    """
+    constraints = parse_constraints(decrease, increase)
+    rule = coordinatewise() if rule is None else rule
+    if not isinstance(rule, Rule):
+        raise TypeError(f"rule={rule!r} is not a Rule: give one, as in rule=coordinatewise().")
+    if isinstance(confidence, (int, float)) and not 0 < confidence < 1:
+        raise ValueError(f"confidence={confidence}: give a probability in (0, 1), such as 0.95.")
+    if test not in TESTS:
+        raise ValueError(f"test={test!r}: choose one of {', '.join(map(repr, TESTS))}.")
+
+    requires = Requirements(constraints, rule.needs)
+
+    def init(params):
+        zero = jnp.zeros((), jnp.float32)
+        named, treedef = leaf_paths(params)
+        return FeasibleUpdatesState(
+            step=jnp.zeros((), jnp.int32),
+            kept=zero,
+            kept_per_leaf=treedef.unflatten([leaf if is_hole(leaf) else zero for _, leaf in named]),
+            pass_rate={c.name: zero for c in constraints},
+            confidence=zero,
+            rule_state=rule.init(params),
+            requires=requires,
+        )
+
+    def update(updates, state, params=None, **extra_args):
+        del params
+        named, treedef = leaf_paths(updates)
+        real = [(path, leaf) for path, leaf in named if not is_hole(leaf)]
+        evidence = {c.name: _evidence(c.name, extra_args, updates, rule.needs) for c in constraints}
+        level = confidence(state.step) if callable(confidence) else confidence
+        level = jnp.asarray(level, jnp.float32)
+        proposal = Proposal(
+            paths=tuple(path for path, _ in real),
+            updates=tuple(leaf for _, leaf in real),
+            constraints=constraints,
+            evidence=evidence,
+            critical={n: critical_value(test, level, e.count) for n, e in evidence.items()},
+            step=state.step,
+        )
+        selection, rule_state = rule.select(proposal, state.rule_state)
+        masked = [_mask(keep, leaf) for keep, (_, leaf) in zip(selection.keep, real, strict=True)]
+        per_leaf, kept, pass_rate = _fractions(selection, proposal)
+        new_state = FeasibleUpdatesState(
+            step=optax.safe_increment(state.step),
+            kept=kept,
+            kept_per_leaf=_fill(treedef, named, per_leaf),
+            pass_rate=pass_rate,
+            confidence=level,
+            rule_state=rule_state,
+            requires=requires,
+        )
+        return _fill(treedef, named, masked), new_state
+
+    return optax.GradientTransformationExtraArgs(init, update)
+
+
+def _evidence(name: str, given: dict[str, Any], updates: Any, needs: str) -> Evidence:
+    if needs == "nothing":
+        return Evidence((), (), 0)
+    if given.get(name) is None:
+        raise TypeError(
+            f"update() is missing the evidence {name!r}: pass {name}=..., a GradientMoments or a "
+            "tree of per-example gradients (every leaf (B, *param.shape))."
+        )
+    return read_evidence(name, given[name], updates, needs)
+
+
+def _mask(keep: jax.Array, update: jax.Array) -> jax.Array:
+    # Whatever the rule says, a step that is not finite helps nobody.
+    return jnp.where(keep & jnp.isfinite(update), update, jnp.zeros_like(update))
+
+
+def _fractions(selection: Selection, proposal: Proposal):
+    moved = [leaf != 0 for leaf in proposal.updates]
+    totals = [jnp.sum(m, dtype=jnp.float32) for m in moved]
+
+    def passed(masks):
+        return [jnp.sum(m & k, dtype=jnp.float32) for m, k in zip(moved, masks, strict=True)]
+
+    kept = passed(selection.keep)
+    per_leaf = [_ratio(k, total) for k, total in zip(kept, totals, strict=True)]
+    overall = _ratio(sum(kept, jnp.float32(0)), sum(totals, jnp.float32(0)))
+    pass_rate = {
+        name: _ratio(sum(passed(masks), jnp.float32(0)), sum(totals, jnp.float32(0)))
+        for name, masks in selection.passes.items()
+    }
+    return per_leaf, overall, pass_rate
+
+
+def _ratio(part: jax.Array, whole: jax.Array) -> jax.Array:
+    return jnp.where(whole > 0, part / jnp.maximum(whole, 1), 0)
+
+
+def _fill(treedef: Any, named: list, values: list) -> Any:
+    """A tree with the values at the leaves and the holes where they were."""
+    remaining = iter(values)
+    return treedef.unflatten([leaf if is_hole(leaf) else next(remaining) for _, leaf in named])

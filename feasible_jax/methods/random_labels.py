@@ -1,0 +1,59 @@
+"""Random labels: teach the forget set wrong answers, and the retain set the right ones."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+from feasible_jax.methods.method import Method, Objective, Problem
+
+
+def label_of_pair(example: Any) -> jax.Array:
+    """The label of an example that is a pair ``(inputs, label)``, as ``Examples`` is."""
+    return example[1]
+
+
+def relabel_pair(example: Any, label: jax.Array) -> Any:
+    """The same pair with another label."""
+    inputs, _ = example
+    rest = (inputs, label)
+    return type(example)(*rest) if hasattr(example, "_fields") else rest
+
+
+def random_labels(
+    num_classes: int,
+    label_of: Callable[[Any], jax.Array] = label_of_pair,
+    relabel: Callable[[Any, jax.Array], Any] = relabel_pair,
+) -> Method:
+    """Minimise ``mean CE(forget, y) + mean CE(retain)`` with wrong labels ``y`` drawn at each step.
+
+    RL (Golatkar et al., 2020; the inner method of SalUn, Fan et al., 2024). A label is drawn
+    uniformly from the classes other than the example's own: never the true one.
+
+    Args:
+      num_classes: the number of classes, at least 2.
+      label_of: how to read an example's label; for pairs ``(inputs, label)`` by default.
+      relabel: how to replace it, ``(example, label) -> example``.
+
+    Returns:
+      A ``Method``.
+
+    Raises:
+      ValueError: if there are fewer than two classes, so that no label is wrong.
+
+    >>> random_labels(10).weights
+    (1.0, 1.0)
+    """
+    if num_classes < 2:
+        raise ValueError(f"num_classes={num_classes}: a wrong label needs at least 2 classes.")
+
+    def loss(problem: Problem, params, example, key):
+        label = label_of(example)
+        shift = jax.random.randint(key, (), 1, num_classes, label.dtype)
+        return problem.loss_fn(params, relabel(example, (label + shift) % num_classes))
+
+    objectives = (
+        Objective("forget, wrong labels", "forget", loss),
+        Objective("retain", "retain"),
+    )
+    return Method("random labels", objectives, (1.0, 1.0))

@@ -1,0 +1,20 @@
+"""What a batch says about a gradient: mean, variance and count of per-example gradients."""
+
+from feasible_jax.moments.estimator import grad_moments
+from feasible_jax.moments.gradient_moments import (
+    GradientMoments,
+    moments_from_per_example,
+    standard_error,
+)
+from feasible_jax.moments.merging import merge_moments, reduce_moments
+from feasible_jax.moments.per_example import per_example_gradients
+
+__all__ = [
+    "GradientMoments",
+    "grad_moments",
+    "merge_moments",
+    "moments_from_per_example",
+    "per_example_gradients",
+    "reduce_moments",
+    "standard_error",
+]

@@ -1,0 +1,134 @@
+"""The mean, variance and count of per-example gradients, and how a stack of them gives them."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+
+class GradientMoments(NamedTuple):
+    """What a batch of per-example gradients says about the population's gradient.
+
+    Attributes:
+      mean: the mean gradient, a tree shaped like the parameters, float32 or wider.
+      variance: the unbiased variance of ONE observation, a tree shaped like the parameters;
+        ``+inf`` where fewer than two observations were seen, since one tells nothing of noise.
+        The squared standard error of the mean is ``variance / count``.
+      count: the number of observations behind them, a scalar of a floating dtype.
+
+    >>> import jax.numpy as jnp
+    >>> moments = GradientMoments(mean=jnp.array([0.5]), variance=jnp.array([4.0]), count=16.0)
+    >>> float(standard_error(moments)[0])
+    0.5
+    """
+
+    mean: Any
+    variance: Any
+    count: Any
+
+
+def standard_error(moments: GradientMoments) -> Any:
+    """The standard error of each coordinate of the mean, ``sqrt(variance / count)``.
+
+    Args:
+      moments: the moments of any tree.
+
+    Returns:
+      A tree shaped like ``moments.mean``; ``+inf`` where fewer than two observations were seen.
+
+    >>> import jax.numpy as jnp
+    >>> moments = moments_from_per_example({"w": jnp.array([[1.0], [3.0]])})
+    >>> float(standard_error(moments)["w"][0])
+    1.0
+    """
+    return jax.tree.map(lambda v: jnp.sqrt(v / jnp.maximum(moments.count, 1)), moments.variance)
+
+
+def moments_from_per_example(per_example_grads: Any, weights: Any = None) -> GradientMoments:
+    """The moments of a stack of per-example gradients.
+
+    The mean is taken first and the squared deviations from it are summed after (two passes), so
+    nothing cancels where the mean is large beside the standard deviation:
+    ``mean = sum_n w_n g_n / W`` and ``variance = sum_n w_n (g_n - mean)^2 / (W - 1)``, with
+    ``W = sum_n w_n``.
+
+    Args:
+      per_example_grads: a tree whose every leaf is ``(B, *param.shape)``, of a real floating dtype.
+      weights: ``(B,)`` how often each example counts, None for once each; 0 marks padding, and a
+        padded row may hold anything, NaN included.
+
+    Returns:
+      ``GradientMoments`` in float32 or wider. With one observation the variance is ``+inf``; with
+      none the mean is 0 as well. Observations that differ by too little to be squared in this
+      dtype get its smallest normal number as variance, never 0.
+
+    Raises:
+      ValueError: if the tree has no leaves, or leaves disagree about ``B``, or ``weights`` is not
+        ``(B,)``.
+      TypeError: if a leaf is not of a real floating dtype.
+
+    >>> import jax.numpy as jnp
+    >>> moments = moments_from_per_example({"w": jnp.array([[1.0, 0.0], [3.0, 0.0]])})
+    >>> moments.mean["w"].tolist(), moments.variance["w"].tolist(), float(moments.count)
+    ([2.0, 0.0], [2.0, 0.0], 2.0)
+    """
+    leaves, treedef = jax.tree_util.tree_flatten_with_path(per_example_grads)
+    size = _batch_size(leaves)
+    for path, leaf in leaves:
+        if not jnp.issubdtype(leaf.dtype, jnp.floating):
+            raise TypeError(
+                f"per_example_grads{jax.tree_util.keystr(path)} has dtype {leaf.dtype}: "
+                "moments are defined for real floating gradients."
+            )
+    if weights is not None and jnp.shape(weights) != (size,):
+        raise ValueError(
+            f"weights has shape {jnp.shape(weights)}, the batch {size} examples: give ({size},)."
+        )
+    pairs = [_leaf_moments(leaf, weights) for _, leaf in leaves]
+    dtype = jnp.result_type(*[mean.dtype for mean, _ in pairs])
+    count = jnp.asarray(size, dtype) if weights is None else jnp.sum(weights, dtype=dtype)
+    mean = treedef.unflatten([mean for mean, _ in pairs])
+    variance = treedef.unflatten([variance for _, variance in pairs])
+    return GradientMoments(mean, variance, count)
+
+
+def variance_from_deviations(squares: jax.Array, spread: jax.Array, count: jax.Array) -> jax.Array:
+    """The unbiased variance from a sum of squared deviations, safe at both ends.
+
+    ``spread`` is any number that is positive iff observations differ: where the squares underflow
+    although they do, the variance is the smallest normal number and not a false certainty.
+    """
+    tiny = jnp.asarray(jnp.finfo(squares.dtype).tiny, squares.dtype)
+    squares = jnp.where((squares < tiny) & (spread > 0), tiny, squares)
+    count = count.astype(squares.dtype)
+    known = count > 1
+    return jnp.where(known, squares / jnp.where(known, count - 1, 1), jnp.inf)
+
+
+def _batch_size(leaves) -> int:
+    if not leaves:
+        raise ValueError("per_example_grads has no leaves: give one array a parameter.")
+    sizes = {leaf.shape[0] if leaf.ndim else None for _, leaf in leaves}
+    if len(sizes) > 1 or None in sizes:
+        shapes = ", ".join(f"{jax.tree_util.keystr(p)}: {leaf.shape}" for p, leaf in leaves[:8])
+        raise ValueError(
+            f"per_example_grads must have one leading axis of examples on every leaf, got {shapes}."
+        )
+    return sizes.pop()
+
+
+def _leaf_moments(grads: jax.Array, weights: jax.Array | None) -> tuple[jax.Array, jax.Array]:
+    grads = grads.astype(jnp.promote_types(grads.dtype, jnp.float32))
+    if weights is None:
+        w = jnp.ones((grads.shape[0],), grads.dtype)
+    else:
+        w = jnp.asarray(weights, grads.dtype)
+    count = jnp.sum(w)
+    w = w.reshape((-1,) + (1,) * (grads.ndim - 1))
+    grads = jnp.where(w > 0, grads, 0)
+    # Dividing the weights, not the sum, keeps a sum of huge gradients from overflowing.
+    mean = jnp.sum(grads * (w / jnp.maximum(count, 1)), axis=0)
+    deviations = jnp.where(w > 0, grads - mean, 0)
+    squares = jnp.sum(w * deviations * deviations, axis=0)
+    spread = jnp.max(jnp.abs(deviations), axis=0, initial=0)
+    return mean, variance_from_deviations(squares, spread, count)

@@ -1,0 +1,75 @@
+"""Exact moments by a scan over microbatches: memory for a few examples at a time."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from feasible_jax.moments.gradient_moments import GradientMoments, moments_from_per_example
+from feasible_jax.moments.merging import merge_moments
+from feasible_jax.moments.per_example import per_example_gradients, vary_like
+
+
+def microbatch_moments(
+    loss_fn: Callable[[Any, Any], jax.Array],
+    params: Any,
+    batch: Any,
+    weights: jax.Array,
+    microbatch_size: int,
+) -> tuple[jax.Array, GradientMoments]:
+    """The losses and moments of a batch, ``microbatch_size`` examples at a time.
+
+    A ragged last microbatch is filled up with copies of the first example that weigh nothing, so
+    the result is that of the whole batch at once.
+
+    Args:
+      loss_fn: ``(params, example) -> scalar`` for ONE example.
+      params: the parameters.
+      batch: a tree of arrays with a leading axis of ``B`` examples.
+      weights: ``(B,)``.
+      microbatch_size: examples a step of the scan, at least 1.
+
+    Returns:
+      ``(losses, moments)``: ``(B,)`` and the moments of the batch.
+
+    >>> import jax.numpy as jnp
+    >>> loss = lambda w, x: w * x
+    >>> losses, moments = microbatch_moments(
+    ...     loss, jnp.array(1.0), jnp.array([1.0, 2.0, 6.0]), jnp.ones(3), microbatch_size=2)
+    >>> float(moments.mean), float(moments.variance), losses.tolist()
+    (3.0, 7.0, [1.0, 2.0, 6.0])
+    """
+    size = weights.shape[0]
+    steps = -(-size // microbatch_size)
+    fill = steps * microbatch_size - size
+
+    def chunk(leaf, filler):
+        padding = jnp.broadcast_to(filler, (fill, *leaf.shape[1:])).astype(leaf.dtype)
+        leaf = jnp.concatenate([leaf, padding])
+        return leaf.reshape((steps, microbatch_size, *leaf.shape[1:]))
+
+    chunks = jax.tree.map(lambda leaf: chunk(jnp.asarray(leaf), jnp.asarray(leaf)[0]), batch)
+    chunk_weights = chunk(weights, jnp.zeros((), weights.dtype))
+
+    def step(moments, chunk_and_weights):
+        examples, w = chunk_and_weights
+        losses, grads = per_example_gradients(loss_fn, params, examples)
+        return merge_moments(moments, moments_from_per_example(grads, w)), losses
+
+    params = vary_like(params, batch)
+    moments, losses = jax.lax.scan(step, _no_moments(params, batch), (chunks, chunk_weights))
+    return losses.reshape((-1,))[:size], moments
+
+
+def _no_moments(params: Any, batch: Any) -> GradientMoments:
+    def like(leaf, value):
+        return jnp.full_like(leaf, value, dtype=jnp.promote_types(leaf.dtype, jnp.float32))
+
+    mean = jax.tree.map(lambda leaf: like(leaf, 0), params)
+    dtype = jnp.result_type(*[leaf.dtype for leaf in jax.tree.leaves(mean)])
+    return GradientMoments(
+        mean=mean,
+        variance=jax.tree.map(lambda leaf: like(leaf, jnp.inf), params),
+        count=vary_like(jnp.zeros((), dtype), batch),
+    )

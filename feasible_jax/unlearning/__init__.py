@@ -1,0 +1,7 @@
+"""The jitted loop: batches, evidence, update, mask; its history; tasks and checkpoints."""
+
+from feasible_jax.unlearning.history import History
+from feasible_jax.unlearning.task import Examples, Task
+from feasible_jax.unlearning.unlearn import Stop, UnlearnResult, unlearn
+
+__all__ = ["Examples", "History", "Stop", "Task", "UnlearnResult", "unlearn"]

@@ -1,0 +1,117 @@
+"""What one step observes: losses, gradients and evidence, each computed once."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from feasible_jax.methods.method import Method, Problem
+from feasible_jax.moments import GradientMoments, grad_moments, per_example_gradients
+
+
+class Observation(NamedTuple):
+    """A set's batch seen through the training loss.
+
+    Attributes:
+      loss: mean loss of the batch, a scalar.
+      gradient: its gradient, a tree shaped like the parameters.
+      evidence: what a constraint on the loss may be tested with, or None where none is.
+    """
+
+    loss: jax.Array
+    gradient: Any
+    evidence: Any
+
+
+def observe(
+    loss_fn: Callable[[Any, Any], jax.Array], params: Any, batch: Any, needs: str, strategy: str
+) -> Observation:
+    """Observe the training loss on a batch, as cheaply as the evidence needed allows.
+
+    Args:
+      loss_fn: ``(params, example) -> scalar``.
+      params: the parameters.
+      batch: ``B`` examples.
+      needs: ``"nothing"`` and ``"mean"`` cost a plain gradient; ``"moments"`` and
+        ``"per_example"`` one gradient an example.
+      strategy: how moments are taken, see ``grad_moments``.
+
+    Returns:
+      An ``Observation`` whose gradient has the dtypes of the parameters.
+
+    >>> import jax.numpy as jnp
+    >>> seen = observe(lambda w, x: w * x, jnp.array(1.0), jnp.array([1.0, 3.0]), "mean", "auto")
+    >>> float(seen.loss), float(seen.gradient), float(seen.evidence.variance)
+    (2.0, 2.0, inf)
+    """
+    if needs == "per_example":
+        losses, stacks = per_example_gradients(loss_fn, params, batch)
+        gradient = jax.tree.map(lambda g: jnp.mean(g, axis=0, dtype=g.dtype), stacks)
+        return Observation(jnp.mean(losses), gradient, stacks)
+    if needs == "moments":
+        losses, moments = grad_moments(loss_fn, strategy, return_losses=True)(params, batch)
+        gradient = jax.tree.map(lambda g, p: g.astype(p.dtype), moments.mean, params)
+        return Observation(jnp.mean(losses), gradient, moments)
+    loss, gradient = jax.value_and_grad(_mean_loss(loss_fn))(params, batch)
+    evidence = None
+    if needs == "mean":
+        # Nobody may take a gradient without a variance for a certain one.
+        unknown = jax.tree.map(lambda g: jnp.full_like(g, jnp.inf, dtype=jnp.float32), gradient)
+        size = jax.tree.leaves(batch)[0].shape[0]
+        evidence = GradientMoments(gradient, unknown, jnp.float32(size))
+    return Observation(loss, gradient, evidence)
+
+
+def method_gradient(
+    method: Method,
+    problem: Problem,
+    params: Any,
+    batches: dict[str, Any],
+    seen: dict[str, Observation],
+    progress: jax.Array,
+    key: jax.Array,
+    active: tuple[str, ...],
+) -> tuple[dict[str, jax.Array], Any]:
+    """The gradient of a method's active objectives, reusing what was observed already.
+
+    Returns:
+      ``(losses, gradient)``: the loss of every objective, NaN for those not active, and the
+      gradient of ``sum_k weight_k objective_k + penalty``.
+    """
+    losses = {}
+    total = jax.tree.map(jnp.zeros_like, params)
+    for i, (objective, weight) in enumerate(zip(method.objectives, method.weights, strict=True)):
+        if objective.name not in active:
+            losses[objective.name] = jnp.full((), jnp.nan, jnp.float32)
+            continue
+        if objective.loss is None and objective.data in seen:
+            loss, gradient, _ = seen[objective.data]
+        else:
+            loss, gradient = _objective_gradient(
+                objective, problem, params, batches[objective.data], jax.random.fold_in(key, i)
+            )
+        scale = weight(progress) if callable(weight) else weight
+        total = jax.tree.map(lambda t, g, s=scale: t + jnp.asarray(s, t.dtype) * g, total, gradient)
+        losses[objective.name] = loss.astype(jnp.float32)
+    if method.penalty is not None:
+        gradient = jax.grad(method.penalty)(params, progress)
+        total = jax.tree.map(jnp.add, total, gradient)
+    return losses, total
+
+
+def _objective_gradient(objective, problem, params, batch, key):
+    if objective.loss is None:
+        return jax.value_and_grad(_mean_loss(problem.loss_fn))(params, batch)
+    size = jax.tree.leaves(batch)[0].shape[0]
+    keys = jax.random.split(key, size)
+
+    def mean_loss(params):
+        losses = jax.vmap(lambda example, k: objective.loss(problem, params, example, k))
+        return jnp.mean(losses(batch, keys))
+
+    return jax.value_and_grad(mean_loss)(params)
+
+
+def _mean_loss(loss_fn):
+    return lambda params, batch: jnp.mean(jax.vmap(loss_fn, in_axes=(None, 0))(params, batch))

@@ -1,0 +1,225 @@
+"""`unlearn`: run a base method, with or without feasible updates, on arrays in memory."""
+
+import warnings
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from feasible_jax.methods.method import Method, Problem, check_method
+from feasible_jax.moments.estimator import STRATEGIES
+from feasible_jax.moments.per_example import check_batch, check_scalar_loss
+from feasible_jax.unlearning.chunks import make_chunk
+from feasible_jax.unlearning.history import History, history_of
+from feasible_jax.unlearning.progress import progress_bar
+from feasible_jax.unlearning.step import LoopState, make_step, merged_requirements
+
+
+class Stop(NamedTuple):
+    """Why a run ended before its last step.
+
+    Attributes:
+      step: number of steps taken.
+      reason: one sentence.
+    """
+
+    step: int
+    reason: str
+
+
+class UnlearnResult(NamedTuple):
+    """The outcome of ``unlearn``.
+
+    Attributes:
+      params: the parameters after the last step; always finite.
+      history: per-step arrays.
+      stop: None after a full run, else when and why it ended early.
+      opt_state: the final state of the optimizer and of the feasibility transformation.
+    """
+
+    params: Any
+    history: History
+    stop: Stop | None
+    opt_state: Any
+
+
+def unlearn(
+    loss_fn: Callable[[Any, Any], jax.Array],
+    params: Any,
+    *,
+    forget: Any,
+    retain: Any,
+    method: Method,
+    optimizer: optax.GradientTransformation,
+    feasibility: optax.GradientTransformation | None = None,
+    steps: int,
+    batch_size: int = 64,
+    key: jax.Array | int = 0,
+    strategy: str = "auto",
+    hyperparams: Mapping[str, float] | None = None,
+    constraint_data: Mapping[str, Any] | None = None,
+    predict_fn: Callable[[Any, Any], jax.Array] | None = None,
+    chunk_size: int = 25,
+    on_chunk: Callable[[int, Any], bool | None] | None = None,
+    progress: bool = True,
+) -> UnlearnResult:
+    """Unlearn the forget set with a base method, optionally through feasible updates.
+
+    Each step draws a batch of every set it needs (independent draws with replacement), takes the
+    evidence once and shares it between the base method and the test, lets the optimizer propose an
+    update, masks it, and adds what is left.
+
+    Args:
+      loss_fn: ``(params, example) -> scalar``, the training loss of ONE example.
+      params: the trained parameters.
+      forget: the forget set, a tree of arrays with a leading axis of examples.
+      retain: the retain set, likewise.
+      method: a base method, such as ``fj.methods.neg_grad_plus()``.
+      optimizer: any Optax optimizer; it sees the method's gradient.
+      feasibility: what comes last in the chain, such as ``fj.feasible_updates(...)``; None for the
+        plain method. The evidence that it asks for is computed and handed over by name: constraints
+        ``"forget"`` and ``"retain"`` are tested on the training loss of those sets.
+      steps: number of steps, at least 1.
+      batch_size: examples drawn from each set at a step, at least 1; two or more where variances
+        are needed.
+      key: a random key, or a seed.
+      strategy: how gradient moments are taken, see ``grad_moments``.
+      hyperparams: values for an optimizer made by ``optax.inject_hyperparams``; a sweep over them
+        compiles once.
+      constraint_data: further sets by constraint name, such as a group whose loss must not rise.
+      predict_fn: ``(params, inputs) -> logits``, for the methods that ask for it.
+      chunk_size: steps between two looks at the run; progress, ``on_chunk`` and the check for
+        non-finite losses happen then.
+      on_chunk: ``(steps taken, params) -> stop?``, called after each chunk; True ends the run.
+      progress: show a progress bar (on a terminal only).
+
+    Returns:
+      An ``UnlearnResult``.
+
+    Raises:
+      ValueError: for empty or ragged sets, a loss that is not a scalar, a constraint without data,
+        hyper-parameters that the optimizer does not have, or sizes below 1.
+
+    Warns:
+      RuntimeWarning: if a loss or a parameter stops being finite; the run then ends with the last
+        finite parameters, and ``result.stop`` says at which step.
+
+    >>> import jax.numpy as jnp, optax
+    >>> import feasible_jax as fj
+    >>> loss = lambda w, example: 0.5 * (w @ example[0] - example[1]) ** 2
+    >>> retain = (jnp.eye(2), jnp.array([1.0, 2.0]))
+    >>> forget = (jnp.array([[1.0, 0.0]]), jnp.array([3.0]))
+    >>> result = fj.unlearn(
+    ...     loss, jnp.array([1.4, 2.0]), forget=forget, retain=retain,
+    ...     method=fj.methods.gradient_ascent(), optimizer=optax.sgd(0.05),
+    ...     feasibility=fj.feasible_updates(decrease=("retain",), confidence=0.9),
+    ...     steps=10, batch_size=32)
+    >>> bool(result.params[0] < 1.4), result.history.kept.shape
+    (True, (10,))
+    """
+    key = jax.random.key(key) if isinstance(key, int) else key
+    data = {"forget": forget, "retain": retain, **(constraint_data or {})}
+    data = jax.tree.map(jnp.asarray, data)
+    tx = _chain(optimizer, feasibility)
+    opt_state = _set_hyperparams(tx.init(params), hyperparams or {})
+    needs = merged_requirements(opt_state)
+    _check(loss_fn, params, data, method, needs, steps, batch_size, chunk_size, strategy)
+
+    params = jax.tree.map(jnp.asarray, params)
+    state = LoopState(params, opt_state, key, jnp.zeros((), jnp.int32), jnp.ones((), bool))
+    rest = (data, params, jnp.float32(steps))
+    chunk = _compiled_chunk(
+        Problem(loss_fn, predict_fn, None), method, tx, tuple(needs.items()), batch_size, strategy,
+        chunk_size, _Shapes((state, *rest)),
+    )  # fmt: skip
+
+    records, stop = [], None
+    with progress_bar(method.name, steps, progress) as report:
+        while stop is None and int(state.step) < steps:
+            state, record = chunk(state, *rest)
+            records.append(record)
+            report(record)
+            taken = int(state.step)
+            if not state.alive:
+                stop = _not_finite(method, taken)
+            elif on_chunk is not None and on_chunk(taken, state.params) and taken < steps:
+                stop = Stop(taken, "on_chunk asked to stop")
+    return UnlearnResult(state.params, history_of(records), stop, state.opt_state)
+
+
+class _Shapes:
+    """Arguments known to a cache by their shapes alone."""
+
+    def __init__(self, args: tuple):
+        self.args = args
+        leaves, self._treedef = jax.tree.flatten(args)
+        self._leaves = tuple((leaf.shape, str(leaf.dtype)) for leaf in leaves)
+
+    def __eq__(self, other):
+        return (self._leaves, self._treedef) == (other._leaves, other._treedef)
+
+    def __hash__(self):
+        return hash((self._leaves, self._treedef))
+
+
+@lru_cache(maxsize=64)
+def _compiled_chunk(problem, method, tx, needs, batch_size, strategy, chunk_size, shapes):
+    step = make_step(problem, method, tx, dict(needs), batch_size, strategy)
+    args, shapes.args = shapes.args, ()  # the cache must not keep the data alive
+    return make_chunk(step, chunk_size, args)
+
+
+@lru_cache(maxsize=64)
+def _chain(optimizer, feasibility):
+    """The whole transformation; the same object for the same parts, so that jit recognises it."""
+    if feasibility is None:
+        return optax.with_extra_args_support(optimizer)
+    return optax.chain(optimizer, feasibility)
+
+
+def _set_hyperparams(opt_state: Any, hyperparams: Mapping[str, float]) -> Any:
+    for name in hyperparams:
+        if not optax.tree_utils.tree_get_all_with_path(opt_state, name):
+            raise ValueError(
+                f"hyperparams names {name!r}, which the optimizer does not have: make it with "
+                f"optax.inject_hyperparams(optax.sgd)({name}=...), for instance."
+            )
+    arrays = {name: jnp.asarray(value, jnp.float32) for name, value in hyperparams.items()}
+    return optax.tree_utils.tree_set(opt_state, **arrays) if arrays else opt_state
+
+
+def _not_finite(method: Method, step: int) -> Stop:
+    reason = f"a loss or a parameter was not finite after {step} steps"
+    warnings.warn(
+        f"{method.name}: {reason}; the run ends with the last finite parameters. A smaller "
+        "learning rate, fewer steps, or feasible updates keep it finite.",
+        RuntimeWarning,
+        stacklevel=3,
+    )
+    return Stop(step, reason)
+
+
+def _check(loss_fn, params, data, method, needs, steps, batch_size, chunk_size, strategy) -> None:
+    check_method(method)
+    for name, value in (("steps", steps), ("batch_size", batch_size), ("chunk_size", chunk_size)):
+        if not isinstance(value, (int, np.integer)) or value < 1:
+            raise ValueError(f"{name}={value!r}: give a whole number of at least 1.")
+    if strategy not in STRATEGIES:
+        raise ValueError(f"strategy={strategy!r}: choose one of {', '.join(STRATEGIES)}.")
+    for name, kind in needs.items():
+        if name not in data:
+            raise ValueError(
+                f"constraint {name!r} has no data: pass constraint_data={{{name!r}: examples}}."
+            )
+        if kind in ("moments", "per_example") and batch_size < 2:
+            raise ValueError(f"batch_size={batch_size}: a variance needs at least 2 examples.")
+    for name, examples in data.items():
+        try:
+            check_batch(examples, None)
+        except ValueError as error:
+            raise ValueError(f"{name} set: {error}") from error
+        check_scalar_loss(loss_fn, params, examples)

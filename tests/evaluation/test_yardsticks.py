@@ -1,0 +1,24 @@
+from dataclasses import replace
+
+from feasible_jax.evaluation import YARDSTICKS, compare, evaluate
+
+
+def test_every_column_of_a_row_is_described_and_no_other(memorised):
+    task = replace(memorised, forget_true_labels=memorised.forget.labels)
+    row = evaluate(task, task.params)
+    columns = set(compare(row, row)) - {"seconds"}
+    assert [y.name for y in YARDSTICKS if y.name not in columns] == []
+    assert columns - {y.name for y in YARDSTICKS} == set()
+
+
+def test_names_and_labels_are_unique():
+    for field in ("name", "label"):
+        values = [getattr(yardstick, field) for yardstick in YARDSTICKS]
+        assert len(values) == len(set(values))
+
+
+def test_every_yardstick_says_where_it_wants_to_be():
+    for yardstick in YARDSTICKS:
+        assert any(word in yardstick.direction for word in ("target:", "higher", "lower"))
+        assert yardstick.description.endswith(".")
+        assert yardstick.unit in ("%", "points", "nats", "min", "")
