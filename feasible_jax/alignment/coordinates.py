@@ -3,6 +3,8 @@
 import jax
 import jax.numpy as jnp
 
+from feasible_jax.moments.precision import accumulation_dtype
+
 DECREASE = 1.0
 INCREASE = -1.0
 
@@ -31,8 +33,8 @@ def alignment_statistic(
     >>> float(alignment_statistic(jnp.array(-0.1), jnp.array(3.0), jnp.array(4.0), 16.0, DECREASE))
     6.0
     """
-    progress = -sign * jnp.sign(update).astype(mean.dtype) * mean
-    return progress / (jnp.sqrt(variance) / jnp.sqrt(jnp.asarray(count, mean.dtype)))
+    progress, error = _progress_and_error(update, mean, variance, count, sign)
+    return progress / error
 
 
 def aligned(
@@ -71,15 +73,18 @@ def aligned(
     >>> aligned(update, mean, variance, 4.0, DECREASE, 1.645).tolist()
     [True, False, False, True]
     """
-    mean = mean.astype(jnp.promote_types(mean.dtype, jnp.float32))
-    variance = variance.astype(mean.dtype)
-    count = jnp.asarray(count, mean.dtype)
-    critical = jnp.asarray(critical, mean.dtype)
-    progress = -sign * jnp.sign(update).astype(mean.dtype) * mean
-    # Rooted apart: the quotient of the smallest variance would be flushed to 0, a false certainty.
-    error = jnp.sqrt(variance) / jnp.sqrt(jnp.maximum(count, 1))
+    progress, error = _progress_and_error(update, mean, variance, count, sign)
+    critical = jnp.asarray(critical).astype(error.dtype)
     neutral = (mean == 0) & (variance == 0)
-    representable = (variance > 0) | (mean * mean >= jnp.finfo(mean.dtype).tiny)
-    clear = (progress >= critical * error) & representable
-    known = jnp.isfinite(mean) & jnp.isfinite(error) & jnp.isfinite(update) & (count > 1)
-    return known & (neutral | clear)
+    certain_at_all = progress * progress >= float(jnp.finfo(progress.dtype).tiny)
+    clear = (progress >= critical * error) & ((variance > 0) | certain_at_all)
+    finite = jnp.isfinite(update) & jnp.isfinite(progress) & jnp.isfinite(error)
+    return finite & (count > 1) & jnp.isfinite(count) & (neutral | clear)
+
+
+def _progress_and_error(update, mean, variance, count, sign):
+    dtype = accumulation_dtype(mean, variance)
+    progress = -sign * jnp.sign(update).astype(dtype) * mean.astype(dtype)
+    # Rooted apart: the quotient of the smallest variance would be flushed to 0, a false certainty.
+    error = jnp.sqrt(variance.astype(dtype)) / jnp.sqrt(jnp.asarray(count).astype(dtype))
+    return progress, error

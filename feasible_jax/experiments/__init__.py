@@ -1,0 +1,18 @@
+"""Experiments: tasks from datasets, models and scenarios; arms, their search, and whole studies."""
+
+from feasible_jax.experiments.arms import ARMS, METHODS, make_feasibility, make_method
+from feasible_jax.experiments.build_task import BuiltTask, build_task
+from feasible_jax.experiments.config import StudyConfig, preset
+from feasible_jax.experiments.study import run_study
+
+__all__ = [
+    "ARMS",
+    "METHODS",
+    "BuiltTask",
+    "StudyConfig",
+    "build_task",
+    "make_feasibility",
+    "make_method",
+    "preset",
+    "run_study",
+]

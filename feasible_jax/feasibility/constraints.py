@@ -38,6 +38,10 @@ def parse_constraints(
             raise ValueError(
                 f"constraint {name!r} is not a name: its evidence is passed as a keyword argument."
             )
+        if name in ("updates", "state", "params"):
+            raise ValueError(
+                f"constraint {name!r} is an argument of update() already: name it otherwise."
+            )
         if names.count(name) > 1:
             raise ValueError(f"constraint {name!r} is named twice: an objective has one direction.")
     return tuple(Constraint(name, DECREASE) for name in decrease) + tuple(

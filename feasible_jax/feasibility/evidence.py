@@ -36,8 +36,9 @@ def read_evidence(name: str, given: Any, updates: Any, needs: str) -> Evidence:
       ``Evidence``.
 
     Raises:
-      ValueError: if a leaf is missing or has the wrong shape.
-      TypeError: if moments are given where per-example gradients are needed.
+      ValueError: if a leaf is missing or has the wrong shape, or leaves disagree about ``B``.
+      TypeError: if a leaf is not of a real floating dtype, or moments are given where per-example
+        gradients are needed.
 
     >>> import jax.numpy as jnp
     >>> read_evidence("retain", jnp.array([[1.0], [3.0]]), jnp.zeros(1), "moments").mean
@@ -49,38 +50,45 @@ def read_evidence(name: str, given: Any, updates: Any, needs: str) -> Evidence:
                 f"evidence {name!r} is a GradientMoments, but this rule needs per-example gradients"
                 " (every leaf (B, *param.shape)): moments do not hold correlations."
             )
-        mean = _matching_leaves(name, "mean", given.mean, updates, stacked=False)
-        variance = _matching_leaves(name, "variance", given.variance, updates, stacked=False)
+        mean = _matching_leaves(name, "a GradientMoments' mean", given.mean, updates)
+        variance = _matching_leaves(name, "a GradientMoments' variance", given.variance, updates)
         return Evidence(tuple(mean), tuple(variance), given.count)
-    stacks = tuple(_matching_leaves(name, "gradients", given, updates, stacked=True))
+    stacks = _matching_leaves(name, "per-example gradients", given, updates, stacked=True)
+    sizes = [stack.shape[0] for stack in stacks]
+    if len(set(sizes)) > 1:
+        raise ValueError(
+            f"evidence {name!r} has different numbers of examples on its leaves: {sizes}; give the "
+            "gradients of the same examples for every parameter."
+        )
     if needs == "per_example" or not stacks:
-        return Evidence((), (), stacks[0].shape[0] if stacks else 0, stacks)
-    moments = moments_from_per_example(stacks)
-    return Evidence(tuple(moments.mean), tuple(moments.variance), moments.count)
+        return Evidence((), (), sizes[0] if sizes else 0, tuple(stacks))
+    moments = moments_from_per_example(tuple(stacks))
+    return Evidence(moments.mean, moments.variance, moments.count)
 
 
-def _matching_leaves(name: str, part: str, tree: Any, updates: Any, *, stacked: bool) -> list:
+def _matching_leaves(
+    name: str, kind: str, tree: Any, updates: Any, *, stacked: bool = False
+) -> list[jax.Array]:
     named, treedef = leaf_paths(updates)
     try:
         places = treedef.flatten_up_to(tree)
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(
-            f"evidence {name!r} ({part}) has structure {jax.tree.structure(tree)}, the updates "
+            f"evidence {name!r} ({kind}) has structure {jax.tree.structure(tree)}, the updates "
             f"{treedef}: give one array a parameter."
         ) from error
     leaves = []
     for (path, update), place in zip(named, places, strict=True):
         if is_hole(update):
             continue
-        want = f"(B, *{jnp.shape(update)})" if stacked else f"{jnp.shape(update)}"
-        have = jnp.shape(place)[1:] if stacked else jnp.shape(place)
-        stack_missing = stacked and not jnp.ndim(place)
-        if is_hole(place) or have != jnp.shape(update) or stack_missing:
-            hint = "per-example gradients" if stacked else f"a GradientMoments' {part}"
-            raise ValueError(
-                f"evidence {name!r} ({hint}) at {path!r} has shape "
-                f"{None if is_hole(place) else jnp.shape(place)}, the update {jnp.shape(update)}: "
-                f"give shape {want}."
-            )
-        leaves.append(jnp.asarray(place))
+        where = f"evidence {name!r} ({kind}) at {path!r}"
+        want = jnp.shape(update)
+        leaf = jnp.asarray(place) if jax.tree_util.all_leaves([place]) else None
+        if leaf is None or leaf.ndim != len(want) + stacked or leaf.shape[stacked:] != want:
+            have = f"shape {leaf.shape}" if leaf is not None else jax.tree.structure(place)
+            give = f"(B, {', '.join(map(str, want))})" if stacked else f"{want}"
+            raise ValueError(f"{where} has {have}, the update shape {want}: give shape {give}.")
+        if not jnp.issubdtype(leaf.dtype, jnp.floating):
+            raise TypeError(f"{where} has dtype {leaf.dtype}: give real floating gradients.")
+        leaves.append(leaf)
     return leaves

@@ -104,7 +104,7 @@ def feasible_updates(
 
     requires = Requirements(constraints, rule.needs)
 
-    def init(params):
+    def init(params: Any) -> Any:
         zero = jnp.zeros((), jnp.float32)
         named, treedef = leaf_paths(params)
         return FeasibleUpdatesState(
@@ -117,10 +117,10 @@ def feasible_updates(
             requires=requires,
         )
 
-    def update(updates, state, params=None, **extra_args):
+    def update(updates: Any, state: Any, params: Any = None, **extra_args: Any) -> tuple[Any, Any]:
         del params
         named, treedef = leaf_paths(updates)
-        real = [(path, leaf) for path, leaf in named if not is_hole(leaf)]
+        real = [(path, jnp.asarray(leaf)) for path, leaf in named if not is_hole(leaf)]
         evidence = {c.name: _evidence(c.name, extra_args, updates, rule.needs) for c in constraints}
         level = confidence(state.step) if callable(confidence) else confidence
         level = jnp.asarray(level, jnp.float32)
@@ -133,10 +133,14 @@ def feasible_updates(
             step=state.step,
         )
         selection, rule_state = rule.select(proposal, state.rule_state)
-        masked = [_mask(keep, leaf) for keep, (_, leaf) in zip(selection.keep, real, strict=True)]
+        selection = _finite(selection, proposal.updates)
+        masked = [
+            jnp.where(keep, leaf, jnp.zeros_like(leaf))
+            for keep, leaf in zip(selection.keep, proposal.updates, strict=True)
+        ]
         per_leaf, kept, pass_rate = _fractions(selection, proposal)
         new_state = FeasibleUpdatesState(
-            step=optax.safe_increment(state.step),
+            step=jnp.asarray(optax.safe_increment(state.step)),
             kept=kept,
             kept_per_leaf=_fill(treedef, named, per_leaf),
             pass_rate=pass_rate,
@@ -160,9 +164,13 @@ def _evidence(name: str, given: dict[str, Any], updates: Any, needs: str) -> Evi
     return read_evidence(name, given[name], updates, needs)
 
 
-def _mask(keep: jax.Array, update: jax.Array) -> jax.Array:
+def _finite(selection: Selection, updates: tuple[jax.Array, ...]) -> Selection:
     # Whatever the rule says, a step that is not finite helps nobody.
-    return jnp.where(keep & jnp.isfinite(update), update, jnp.zeros_like(update))
+    def finite(masks):
+        return tuple(m & jnp.isfinite(leaf) for m, leaf in zip(masks, updates, strict=True))
+
+    passes = {name: finite(masks) for name, masks in selection.passes.items()}
+    return Selection(finite(selection.keep), passes)
 
 
 def _fractions(selection: Selection, proposal: Proposal):

@@ -9,6 +9,7 @@ import numpy as np
 
 from feasible_jax.alignment import direction_aligned
 from feasible_jax.feasibility.rule import Proposal, Rule, Selection, all_of, stateless
+from feasible_jax.moments.precision import accumulation_dtype
 
 Groups = str | Callable[[str, Any], Any]
 
@@ -48,11 +49,14 @@ def groupwise(groups: Groups = "leaf") -> Rule:
     label = {"leaf": _by_leaf, "row": _by_row}[groups] if isinstance(groups, str) else groups
 
     def select(proposal: Proposal, state: tuple) -> tuple[Selection, tuple]:
-        labels = tuple(
-            _check_label(label(path, update), path, update)
-            for path, update in zip(proposal.paths, proposal.updates, strict=True)
-        )
-        passes = {c.name: _passes(proposal, c, labels) for c in proposal.constraints}
+        # Labels are structure: known when the step is compiled, jnp.arange included.
+        with jax.ensure_compile_time_eval():
+            labels = tuple(
+                _check_label(label(path, update), path, update)
+                for path, update in zip(proposal.paths, proposal.updates, strict=True)
+            )
+        steps = _scaled(proposal.updates)
+        passes = {c.name: _passes(proposal, c, steps, labels) for c in proposal.constraints}
         return Selection(all_of(passes), passes), state
 
     return Rule("groupwise", "per_example", stateless, select)
@@ -82,36 +86,60 @@ def _check_label(label: Any, path: str, leaf: jax.Array) -> str | np.ndarray:
     return label.reshape((1,) * (leaf.ndim - label.ndim) + label.shape)
 
 
-def _passes(proposal: Proposal, constraint, labels) -> tuple[jax.Array, ...]:
+def _scaled(updates: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
+    """The update at a size of 1: a direction's test does not depend on its length, products do."""
+    dtype = accumulation_dtype(*updates)
+    largest = [jnp.max(jnp.abs(u), initial=0).astype(dtype) for u in updates]
+    size = jnp.max(jnp.stack(largest)) if largest else 0
+    size = jnp.where((size > 0) & jnp.isfinite(size), size, 1)
+    return tuple(_not_lost(u.astype(dtype) / size, jnp.sign(u).astype(dtype)) for u in updates)
+
+
+def _passes(proposal: Proposal, constraint, steps, labels) -> tuple[jax.Array, ...]:
     critical = proposal.critical[constraint.name]
     stacks = proposal.evidence[constraint.name].per_example
+    dtype = accumulation_dtype(*stacks, *steps)
     derivatives = [
-        _derivatives(stack, update, label)
-        for stack, update, label in zip(stacks, proposal.updates, labels, strict=True)
+        _derivatives(stack.astype(dtype), step.astype(dtype), label)
+        for stack, step, label in zip(stacks, steps, labels, strict=True)
     ]
     shared: dict[str, jax.Array] = {}
     for label, q in zip(labels, derivatives, strict=True):
         if isinstance(label, str):
-            shared[label] = shared.get(label, 0) + q
+            shared[label] = shared[label] + q if label in shared else q
     passes = []
     for label, q in zip(labels, derivatives, strict=True):
         verdict = direction_aligned(
             shared[label] if isinstance(label, str) else q, constraint.sign, critical
         )
-        passes.append(verdict if isinstance(label, str) else verdict[label])
+        passes.append(verdict if isinstance(label, str) else _spread(verdict, label))
     return tuple(passes)
 
 
-def _derivatives(stack: jax.Array, update: jax.Array, label: str | np.ndarray) -> jax.Array:
+def _derivatives(stack: jax.Array, step: jax.Array, label: str | np.ndarray) -> jax.Array:
     """Per-example directional derivatives: ``(B,)`` of the leaf, or ``(B, number of groups)``."""
-    dtype = jnp.promote_types(stack.dtype, jnp.float32)
-    products = stack.astype(dtype) * update.astype(dtype)[None]
+    products = _not_lost(stack * step[None], jnp.sign(stack) * jnp.sign(step)[None])
     if isinstance(label, str):
         return jnp.sum(products, axis=tuple(range(1, products.ndim)))
-    size = stack.shape[0]
     # Sum over the axes along which the label is constant first: most groups need nothing more.
     constant = tuple(i + 1 for i, n in enumerate(label.shape) if n == 1)
-    partial = jnp.sum(products, axis=constant).reshape(size, -1)
-    groups = int(label.max()) + 1 if label.size else 1
-    segments = jax.ops.segment_sum(partial.T, jnp.asarray(label.reshape(-1)), groups)
-    return segments.T
+    partial = jnp.sum(products, axis=constant).reshape(stack.shape[0], label.size)
+    if _in_order(label):
+        return partial
+    flat = jnp.asarray(label.reshape(-1))
+    return jax.ops.segment_sum(partial.T, flat, int(label.max()) + 1).T
+
+
+def _not_lost(product: jax.Array, sign: jax.Array) -> jax.Array:
+    # A product that underflows is not a zero gradient, which would be neutral and pass.
+    tiny = float(jnp.finfo(product.dtype).tiny)
+    return jnp.where((product == 0) & (sign != 0), sign * tiny, product)
+
+
+def _spread(verdict: jax.Array, label: np.ndarray) -> jax.Array:
+    return verdict.reshape(label.shape) if _in_order(label) else verdict[label]
+
+
+def _in_order(label: np.ndarray) -> bool:
+    # Leaves and rows are: no scatter and no gather, which are slow and refuse explicit meshes.
+    return np.array_equal(label.reshape(-1), np.arange(label.size))

@@ -1,5 +1,7 @@
 """A control: the noise-free sign mask."""
 
+import jax.numpy as jnp
+
 from feasible_jax.feasibility.rule import Proposal, Rule, Selection, all_of, stateless
 
 
@@ -28,10 +30,7 @@ def sign_agreement() -> Rule:
 def _select(proposal: Proposal, state: tuple) -> tuple[Selection, tuple]:
     passes = {
         constraint.name: tuple(
-            # Comparisons alone: a product of two tiny numbers would be flushed to 0 and pass, and
-            # a NaN must fail.
-            ((constraint.sign * mean <= 0) & (update >= 0))
-            | ((constraint.sign * mean >= 0) & (update <= 0))
+            _agrees(constraint.sign, update, mean)
             for update, mean in zip(
                 proposal.updates, proposal.evidence[constraint.name].mean, strict=True
             )
@@ -39,3 +38,10 @@ def _select(proposal: Proposal, state: tuple) -> tuple[Selection, tuple]:
         for constraint in proposal.constraints
     }
     return Selection(all_of(passes), passes), state
+
+
+def _agrees(sign, update, mean):
+    # Comparisons alone: a product of two tiny numbers would be flushed to 0 and pass.
+    down = (sign * mean <= 0) & (update >= 0)
+    up = (sign * mean >= 0) & (update <= 0)
+    return (down | up) & jnp.isfinite(mean)

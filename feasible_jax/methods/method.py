@@ -72,6 +72,13 @@ def check_method(method: Method) -> None:
         raise ValueError(
             f"method {method.name!r} has {len(names)} objectives but {len(method.weights)} weights."
         )
+    try:
+        hash(method)
+    except TypeError as error:  # a method is a key of the cache of compiled runs
+        raise ValueError(
+            f"method {method.name!r} holds something unhashable ({error}): make it of tuples, "
+            "functions and Python numbers, not of lists or arrays."
+        ) from error
     for objective in method.objectives:
         if objective.data not in ("forget", "retain"):
             raise ValueError(

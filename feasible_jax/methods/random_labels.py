@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from feasible_jax.methods.method import Method, Objective, Problem
 
@@ -49,8 +50,10 @@ def random_labels(
 
     def loss(problem: Problem, params, example, key):
         label = label_of(example)
-        shift = jax.random.randint(key, (), 1, num_classes, label.dtype)
-        return problem.loss_fn(params, relabel(example, (label + shift) % num_classes))
+        # In 32 bits, where the sum of a label and a shift cannot wrap around as it may in 8.
+        shift = jax.random.randint(key, (), 1, num_classes, jnp.int32)
+        wrong = (label.astype(jnp.int32) + shift) % num_classes
+        return problem.loss_fn(params, relabel(example, wrong.astype(label.dtype)))
 
     objectives = (
         Objective("forget, wrong labels", "forget", loss),

@@ -1,6 +1,6 @@
 """The loss of a classifier on one example."""
 
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import jax
@@ -11,7 +11,7 @@ from feasible_jax.models.model import Model
 from feasible_jax.unlearning.task import Examples, LossFn
 
 
-@lru_cache(maxsize=None)
+@cache
 def cross_entropy(model: Model) -> LossFn:
     """The cross-entropy of a model on ONE example, in nats; the same model gives the same function.
 

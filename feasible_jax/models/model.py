@@ -1,7 +1,7 @@
 """A model as two pure functions, and the built-in ones by name."""
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import cache
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -13,6 +13,7 @@ from feasible_jax.models.mlp import MLP
 from feasible_jax.models.resnet import ResNet18
 
 _MODULES: dict[str, type[nn.Module]] = {"mlp": MLP, "cnn": CNN, "resnet18": ResNet18}
+_OPTIONS = {"mlp": ("hidden_sizes",), "cnn": ("widths",), "resnet18": ("width",)}
 
 MODELS = tuple(_MODULES)
 
@@ -39,9 +40,7 @@ class Model(NamedTuple):
     apply: Callable[[Any, Any], jax.Array]
 
 
-def build_model(
-    name: str, image_shape: Sequence[int], num_classes: int, **options: Any
-) -> Model:
+def build_model(name: str, image_shape: Sequence[int], num_classes: int, **options: Any) -> Model:
     """A built-in model by name; the same arguments give the same object, so jit caches hit.
 
     Args:
@@ -74,10 +73,11 @@ def build_model(
         )
     if num_classes < 1:
         raise ValueError(f"num_classes is {num_classes}: give at least 1.")
-    allowed = [field for field in _MODULES[name].__dataclass_fields__ if field in _OPTIONS]
     for option in options:
-        if option not in allowed:
-            raise ValueError(f"{name} has no option {option!r}: it has {', '.join(allowed)}.")
+        if option not in _OPTIONS[name]:
+            raise ValueError(
+                f"{name} has no option {option!r}: it has {', '.join(_OPTIONS[name])}."
+            )
     frozen = tuple(
         (key, tuple(value) if isinstance(value, Sequence) else value)
         for key, value in sorted(options.items())
@@ -85,13 +85,11 @@ def build_model(
     return _build(name, shape, int(num_classes), frozen)
 
 
-_OPTIONS = ("hidden_sizes", "widths", "width")
-
-
-@lru_cache(maxsize=None)
+@cache
 def _build(name: str, shape: tuple[int, ...], num_classes: int, options: tuple) -> Model:
     network: Any = _MODULES[name](num_classes=num_classes, **dict(options))
 
+    @jax.jit
     def init(key: jax.Array) -> Any:
         return network.init(key, jnp.zeros((1, *shape)))["params"]
 

@@ -18,7 +18,9 @@ def _conv(features: int, size: int, stride: int, name: str) -> nn.Conv:
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions and a shortcut: ``(B, H, W, C)`` to ``(B, H/stride, W/stride, features)``.
+    """Two 3x3 convolutions and a shortcut.
+
+    ``(B, H, W, C)`` to ``(B, ceil(H / stride), ceil(W / stride), features)``.
 
     Attributes:
       features: the output channels.

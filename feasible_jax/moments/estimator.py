@@ -41,8 +41,8 @@ def grad_moments(
       of ``B`` examples on every leaf; ``weights`` is ``(B,)``, 0 for padding.
 
     Raises:
-      ValueError: for an unknown strategy, an empty or ragged batch, ``weights`` of the wrong
-        shape, or a loss that is not a scalar.
+      ValueError: for an unknown strategy, params without leaves, an empty or ragged batch,
+        ``weights`` of the wrong shape, or a loss that is not a scalar.
 
     >>> import jax.numpy as jnp
     >>> loss = lambda w, example: 0.5 * (w * example[0] - example[1]) ** 2
@@ -58,6 +58,9 @@ def grad_moments(
         raise ValueError(f"microbatch_size={microbatch_size}: give at least 1.")
 
     def moments_of(params, batch, weights=None):
+        params = jax.tree.map(jnp.asarray, params)
+        if not jax.tree.leaves(params):
+            raise ValueError("params has no leaves: there is no gradient to take moments of.")
         size = check_batch(batch, weights)
         check_scalar_loss(loss_fn, params, batch)
         if _choose(strategy, params, size) == "vmap":

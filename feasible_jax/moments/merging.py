@@ -5,7 +5,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from feasible_jax.moments.gradient_moments import GradientMoments, variance_from_deviations
+from feasible_jax.moments.gradient_moments import GradientMoments
+from feasible_jax.moments.precision import accumulation_dtype, lift_squares, unbiased_variance
 
 
 def merge_moments(a: GradientMoments, b: GradientMoments) -> GradientMoments:
@@ -23,7 +24,7 @@ def merge_moments(a: GradientMoments, b: GradientMoments) -> GradientMoments:
       ``GradientMoments`` with ``count = a.count + b.count``.
 
     Raises:
-      ValueError: if the two trees differ.
+      ValueError: if the two trees differ, in structure or in the shape of a leaf.
 
     >>> import jax.numpy as jnp
     >>> from feasible_jax.moments import moments_from_per_example
@@ -34,11 +35,13 @@ def merge_moments(a: GradientMoments, b: GradientMoments) -> GradientMoments:
     ([3.0], [4.0], 3.0)
     """
     n_a, n_b = jnp.asarray(a.count), jnp.asarray(b.count)
-    pairs = jax.tree.map(
-        lambda ma, va, mb, vb: _merge_leaf(ma, va, n_a, mb, vb, n_b),
+    pairs = jax.tree_util.tree_map_with_path(
+        lambda path, ma, va, mb, vb: _merge_leaf(path, ma, va, n_a, mb, vb, n_b),
         a.mean, a.variance, b.mean, b.variance,
     )  # fmt: skip
-    return GradientMoments(_pick(a.mean, pairs, 0), _pick(a.mean, pairs, 1), n_a + n_b)
+    dtype = accumulation_dtype(n_a, n_b)
+    count = n_a.astype(dtype) + n_b.astype(dtype)
+    return GradientMoments(_pick(a.mean, pairs, 0), _pick(a.mean, pairs, 1), count)
 
 
 def reduce_moments(moments: GradientMoments, axis_name: str | tuple[str, ...]) -> GradientMoments:
@@ -67,31 +70,40 @@ def reduce_moments(moments: GradientMoments, axis_name: str | tuple[str, ...]) -
     count = jax.lax.psum(moments.count, axis_name)
 
     def reduce_leaf(mean, variance):
-        local = jnp.asarray(moments.count, mean.dtype)
-        total = jnp.asarray(count, mean.dtype)
-        whole = jax.lax.psum(mean * (local / jnp.maximum(total, 1)), axis_name)
-        apart = mean - whole
-        squares = _squares(variance, local) + local * apart * apart
-        squares = jax.lax.psum(squares, axis_name)
-        return whole, variance_from_deviations(squares, squares, total)
+        local = jnp.asarray(moments.count).astype(mean.dtype)
+        total = jnp.asarray(count).astype(mean.dtype)
+        seen = local > 0
+        # A shard without observations has no mean: it must not bring a NaN or an infinity along.
+        share = local / jnp.where(total > 0, total, 1)
+        whole = jax.lax.psum(jnp.where(seen, mean, 0) * share, axis_name)
+        apart = jnp.where(seen, mean - whole, 0)
+        squares = _squares(variance.astype(mean.dtype), local) + local * apart * apart
+        squares = jax.lax.psum(lift_squares(squares, apart != 0, local), axis_name)
+        return whole, unbiased_variance(squares, total)
 
     pairs = jax.tree.map(reduce_leaf, moments.mean, moments.variance)
     return GradientMoments(_pick(moments.mean, pairs, 0), _pick(moments.mean, pairs, 1), count)
 
 
-def _merge_leaf(mean_a, variance_a, n_a, mean_b, variance_b, n_b):
-    dtype = jnp.result_type(mean_a, mean_b)
+def _merge_leaf(path, mean_a, variance_a, n_a, mean_b, variance_b, n_b):
+    if jnp.shape(mean_a) != jnp.shape(mean_b):
+        raise ValueError(
+            f"moments differ at {jax.tree_util.keystr(path, simple=True, separator='/')!r}: shapes "
+            f"{jnp.shape(mean_a)} and {jnp.shape(mean_b)}; merge moments of the same parameters."
+        )
+    dtype = accumulation_dtype(mean_a, mean_b)
     n_a, n_b = n_a.astype(dtype), n_b.astype(dtype)
-    n = jnp.maximum(n_a + n_b, 1)
+    n = n_a + n_b
+    weight_b = n_b / jnp.where(n > 0, n, 1)
     # A batch without observations has no mean: it must not bring a NaN or an infinity along.
-    mean_a = jnp.where(n_a > 0, mean_a, 0).astype(dtype)
-    mean_b = jnp.where(n_b > 0, mean_b, 0).astype(dtype)
+    mean_a = jnp.where(n_a > 0, mean_a.astype(dtype), 0)
+    mean_b = jnp.where(n_b > 0, mean_b.astype(dtype), 0)
     delta = mean_b - mean_a
-    mean = mean_a + delta * (n_b / n)
-    between = delta * delta * (n_a * n_b / n)
-    squares = _squares(variance_a, n_a) + _squares(variance_b, n_b) + between
-    spread = jnp.where((n_a > 0) & (n_b > 0), jnp.abs(delta), 0)
-    return mean, variance_from_deviations(squares, spread, n_a + n_b)
+    within = _squares(variance_a.astype(dtype), n_a) + _squares(variance_b.astype(dtype), n_b)
+    between = delta * delta * (n_a * weight_b)
+    differ = (delta != 0) & (n_a > 0) & (n_b > 0)
+    squares = lift_squares(within + between, differ, n)
+    return mean_a + delta * weight_b, unbiased_variance(squares, n)
 
 
 def _squares(variance, count):

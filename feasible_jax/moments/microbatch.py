@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from feasible_jax.moments.gradient_moments import GradientMoments, moments_from_per_example
 from feasible_jax.moments.merging import merge_moments
 from feasible_jax.moments.per_example import per_example_gradients, vary_like
+from feasible_jax.moments.precision import accumulation_dtype
 
 
 def microbatch_moments(
@@ -44,13 +45,14 @@ def microbatch_moments(
     steps = -(-size // microbatch_size)
     fill = steps * microbatch_size - size
 
-    def chunk(leaf, filler):
-        padding = jnp.broadcast_to(filler, (fill, *leaf.shape[1:])).astype(leaf.dtype)
-        leaf = jnp.concatenate([leaf, padding])
+    def chunk(leaf):
+        leaf = jnp.asarray(leaf)
+        leaf = jnp.concatenate([leaf, jnp.broadcast_to(leaf[:1], (fill, *leaf.shape[1:]))])
         return leaf.reshape((steps, microbatch_size, *leaf.shape[1:]))
 
-    chunks = jax.tree.map(lambda leaf: chunk(jnp.asarray(leaf), jnp.asarray(leaf)[0]), batch)
-    chunk_weights = chunk(weights, jnp.zeros((), weights.dtype))
+    chunks = jax.tree.map(chunk, batch)
+    real = jnp.arange(steps * microbatch_size).reshape((steps, microbatch_size)) < size
+    chunk_weights = jnp.where(real, chunk(weights), jnp.zeros((), weights.dtype))
 
     def step(moments, chunk_and_weights):
         examples, w = chunk_and_weights
@@ -63,13 +65,10 @@ def microbatch_moments(
 
 
 def _no_moments(params: Any, batch: Any) -> GradientMoments:
-    def like(leaf, value):
-        return jnp.full_like(leaf, value, dtype=jnp.promote_types(leaf.dtype, jnp.float32))
+    def full(value):
+        return jax.tree.map(
+            lambda leaf: jnp.full_like(leaf, value, dtype=accumulation_dtype(leaf)), params
+        )
 
-    mean = jax.tree.map(lambda leaf: like(leaf, 0), params)
-    dtype = jnp.result_type(*[leaf.dtype for leaf in jax.tree.leaves(mean)])
-    return GradientMoments(
-        mean=mean,
-        variance=jax.tree.map(lambda leaf: like(leaf, jnp.inf), params),
-        count=vary_like(jnp.zeros((), dtype), batch),
-    )
+    dtype = accumulation_dtype(*jax.tree.leaves(params))
+    return GradientMoments(full(0), full(jnp.inf), vary_like(jnp.zeros((), dtype), batch))

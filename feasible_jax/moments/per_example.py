@@ -57,23 +57,29 @@ def check_batch(batch: Any, weights: Any) -> int:
     (size,) = sizes.pop()
     if size == 0:
         raise ValueError(f"batch is empty: {shapes}; gradients need at least one example.")
-    if weights is not None and jnp.shape(weights) != (size,):
+    if weights is not None and jnp.asarray(weights).shape != (size,):
         raise ValueError(
-            f"weights has shape {jnp.shape(weights)}, the batch {size} examples: give ({size},)."
+            f"weights has shape {jnp.asarray(weights).shape}, the batch {size} examples: "
+            f"give ({size},)."
         )
     return size
 
 
 def check_scalar_loss(loss_fn: Callable, params: Any, batch: Any) -> None:
     """Raise a ``ValueError`` unless the loss of one example is a real scalar."""
-    example = jax.tree.map(lambda leaf: jnp.asarray(leaf)[0], batch)
-    loss = jax.eval_shape(loss_fn, params, example)
-    if getattr(loss, "shape", None) != () or not jnp.issubdtype(loss.dtype, jnp.floating):
+    size = jax.tree.leaves(batch)[0].shape[0]
+    losses = jax.eval_shape(jax.vmap(loss_fn, in_axes=(None, 0)), params, batch)
+    shape = getattr(losses, "shape", None)
+    if shape != (size,) or not jnp.issubdtype(losses.dtype, jnp.floating):
+        got = f"{losses.dtype}{list(shape[1:])}" if shape else jax.tree.structure(losses)
         raise ValueError(
             "loss_fn(params, example) must return a real floating scalar for ONE example, "
-            f"without a batch axis; it returned {loss}."
+            f"without a batch axis; it returned {got}."
         )
 
 
 def _manual_axes(leaf: Any) -> set[str]:
-    return set(getattr(jax.typeof(leaf), "vma", ()))
+    aval: Any = jax.typeof(leaf)
+    # The attribute moved within jax 0.10. Where both are gone, fail: silence would be a wrong sum.
+    known = hasattr(aval, "manual_axis_type")
+    return set(aval.manual_axis_type.varying if known else aval.vma)

@@ -23,7 +23,9 @@ def make_chunk(step: Callable, length: int, example_args: tuple) -> Callable:
       example_args: ``(state, data, original, steps)``, arrays or their shapes.
 
     Returns:
-      A function of the same arguments that returns ``(state, records)``, records stacked.
+      A function of the same arguments that returns ``(state, records)``, records stacked. No step
+      is taken beyond the end of the run, or after one that was not finite; ``alive`` is False in
+      the records of those.
     """
     jitted = jax.jit(step)
     on_cpu = jax.default_backend() == "cpu"
@@ -33,12 +35,23 @@ def make_chunk(step: Callable, length: int, example_args: tuple) -> Callable:
 
 
 def _scan(step, length, state: LoopState, *rest: Any) -> tuple[LoopState, Record]:
-    return jax.lax.scan(lambda s, _: step(s, *rest), state, None, length=length)
+    record = jax.eval_shape(step, state, *rest)[1]
+    not_taken = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), record)
+
+    def body(state, _):
+        go_on = state.alive & (state.step < _length_of_run(*rest))
+        return jax.lax.cond(go_on, lambda s: step(s, *rest), lambda s: (s, not_taken), state)
+
+    return jax.lax.scan(body, state, None, length=length)
 
 
 def _dispatch(step, length, state: LoopState, *rest: Any) -> tuple[LoopState, Record]:
     records = []
-    for _ in range(length):
+    for _ in range(min(length, int(_length_of_run(*rest) - state.step))):
         state, record = step(state, *rest)
         records.append(record)
     return state, jax.tree.map(lambda *leaves: jnp.asarray(np.stack(leaves)), *records)
+
+
+def _length_of_run(data: Any, original: Any, steps: jax.Array) -> jax.Array:
+    return steps.astype(jnp.int32)

@@ -30,22 +30,32 @@ def progress_bar(label: str, steps: int, show: bool) -> Iterator[Callable[[Recor
 
     console = Console(stderr=True)
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[status]}"),
+        TextColumn("{task.fields[status]}", markup=False),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task(label, total=steps, status="compiling")
 
         def report(record: Record) -> None:
-            taken = int(np.sum(record.alive))
+            taken = np.asarray(record.alive)
+            if not taken.any():
+                return
             losses = ", ".join(
-                f"{name} {float(np.asarray(values)[-1]):.3g}"
+                f"{name} {latest:.3g}"
                 for name, values in record.losses.items()
+                if (latest := _latest(np.asarray(values)[taken])) is not None
             )
-            kept = 100 * float(np.asarray(record.kept)[-1])
-            progress.update(task, advance=taken, status=f"loss: {losses}; kept {kept:.0f}%")
+            kept = 100 * float(np.asarray(record.kept)[taken][-1])
+            status = f"loss: {losses}; kept {kept:.0f}%"
+            progress.update(task, advance=int(taken.sum()), status=status)
 
         yield report
+
+
+def _latest(values: np.ndarray) -> float | None:
+    """The last loss of an objective; NaN stands for the steps at which it did not act."""
+    known = values[~np.isnan(values)]
+    return float(known[-1]) if len(known) else None

@@ -1,5 +1,6 @@
 """One step: batches, evidence, update, mask, parameters."""
 
+import zlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -82,12 +83,15 @@ def make_step(
     phases = method.phases or (names,)
     watched = {name: kind for name, kind in needs.items() if kind != "nothing"}
     used = sorted({objective.data for objective in method.objectives} | set(watched))
+    numbers = {name: zlib.crc32(name.encode()) for name in used}
 
     def step(state: LoopState, data, original, steps):
         key, batch_key, loss_key = jax.random.split(state.key, 3)
+        # Keyed by name, so that a set's batches do not depend on which others are drawn: a run and
+        # its feasible twin of the same seed see the same examples.
         batches = {
-            name: draw_batch(jax.random.fold_in(batch_key, i), data[name], batch_size)
-            for i, name in enumerate(used)
+            name: draw_batch(jax.random.fold_in(batch_key, number), data[name], batch_size)
+            for name, number in numbers.items()
         }
         here = problem._replace(original_params=original)
         seen = {
@@ -110,13 +114,20 @@ def make_step(
         updates, opt_state = tx.update(gradient, state.opt_state, state.params, **evidence)
         params = optax.apply_updates(state.params, updates)
 
-        observed = [observation.loss for observation in seen.values()]
-        alive = state.alive & _finite(params) & _losses_finite(losses, observed, phases, state.step)
-        go = alive & (state.step < steps)
-        params = jax.tree.map(lambda new, old: jnp.where(go, new, old), params, state.params)
-        losses = {**{name: seen[name].loss for name in seen}, **losses}
-        record = _record(opt_state, losses, go)
-        return LoopState(params, opt_state, key, state.step + go, alive), record
+        observed = [jnp.isfinite(observation.loss) for observation in seen.values()]
+        finite = _finite(params) & _losses_finite(losses, observed, phases, state.step)
+        alive = state.alive & finite
+        # A step that was not finite leaves no trace, in the optimizer's state neither.
+        params, opt_state = jax.tree.map(
+            lambda new, old: jnp.where(alive, new, old),
+            (params, opt_state),
+            (state.params, state.opt_state),
+        )
+        observed_losses = {name: seen[name].loss.astype(jnp.float32) for name in seen}
+        record = _record(opt_state, {**observed_losses, **losses}, alive)
+        return LoopState(
+            params, opt_state, key, state.step + alive.astype(jnp.int32), alive
+        ), record
 
     return step
 
@@ -128,8 +139,7 @@ def _finite(tree: Any) -> jax.Array:
 def _losses_finite(losses, observed, phases, step) -> jax.Array:
     acting = jnp.array([[name in phase for name in losses] for phase in phases])[step % len(phases)]
     values = jnp.array(list(losses.values()))
-    seen = jnp.all(jnp.isfinite(jnp.array(observed))) if observed else jnp.bool_(True)
-    return jnp.all(jnp.isfinite(values) | ~acting) & seen
+    return jnp.all(jnp.isfinite(values) | ~acting) & jnp.all(jnp.array([True, *observed]))
 
 
 def _record(opt_state: Any, losses: dict[str, jax.Array], alive: jax.Array) -> Record:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 Params = Any
@@ -112,6 +113,6 @@ def _check_examples(name: str, examples: Examples, num_classes: int, like: Examp
             f"{name}.labels run from {labels.min()} to {labels.max()}, outside [0, {num_classes}): "
             "renumber the labels or raise num_classes."
         )
-    if np.issubdtype(inputs.dtype, np.inexact) and not np.isfinite(inputs).all():
+    if jnp.issubdtype(inputs.dtype, jnp.inexact) and not np.isfinite(inputs).all():
         bad = int(np.argmin(np.isfinite(inputs).reshape(len(inputs), -1).all(1)))
         raise ValueError(f"{name}.inputs[{bad}] holds NaN or infinity: clean or drop that example.")

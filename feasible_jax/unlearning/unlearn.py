@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -121,15 +121,14 @@ def unlearn(
     >>> bool(result.params[0] < 1.4), result.history.kept.shape
     (True, (10,))
     """
-    key = jax.random.key(key) if isinstance(key, int) else key
-    data = {"forget": forget, "retain": retain, **(constraint_data or {})}
-    data = jax.tree.map(jnp.asarray, data)
+    key = jax.random.key(int(key)) if isinstance(key, (int, np.integer)) else key
+    data = _join(forget, retain, constraint_data or {})
+    params = jax.tree.map(jnp.asarray, params)
     tx = _chain(optimizer, feasibility)
-    opt_state = _set_hyperparams(tx.init(params), hyperparams or {})
+    opt_state = jax.tree.map(jnp.asarray, _set_hyperparams(tx.init(params), hyperparams or {}))
     needs = merged_requirements(opt_state)
     _check(loss_fn, params, data, method, needs, steps, batch_size, chunk_size, strategy)
 
-    params = jax.tree.map(jnp.asarray, params)
     state = LoopState(params, opt_state, key, jnp.zeros((), jnp.int32), jnp.ones((), bool))
     rest = (data, params, jnp.float32(steps))
     chunk = _compiled_chunk(
@@ -181,15 +180,38 @@ def _chain(optimizer, feasibility):
     return optax.chain(optimizer, feasibility)
 
 
+def _join(forget: Any, retain: Any, constraint_data: Mapping[str, Any]) -> dict[str, Any]:
+    for name in ("forget", "retain"):
+        if name in constraint_data:
+            raise ValueError(f"constraint_data names {name!r}: pass that set as {name}=... alone.")
+    data = {"forget": forget, "retain": retain, **constraint_data}
+    return jax.tree.map(jnp.asarray, data)
+
+
 def _set_hyperparams(opt_state: Any, hyperparams: Mapping[str, float]) -> Any:
-    for name in hyperparams:
-        if not optax.tree_utils.tree_get_all_with_path(opt_state, name):
+    for name, value in hyperparams.items():
+        # Counters, momenta and parameters may bear the same name: set what was injected alone.
+        injected = partial(_lies_in, "hyperparams")
+        found = optax.tree_utils.tree_get_all_with_path(opt_state, name, injected)
+        if not found:
             raise ValueError(
                 f"hyperparams names {name!r}, which the optimizer does not have: make it with "
                 f"optax.inject_hyperparams(optax.sgd)({name}=...), for instance."
             )
-    arrays = {name: jnp.asarray(value, jnp.float32) for name, value in hyperparams.items()}
-    return optax.tree_utils.tree_set(opt_state, **arrays) if arrays else opt_state
+        scheduled = partial(_lies_in, "hyperparams_states")
+        if optax.tree_utils.tree_get_all_with_path(opt_state, name, scheduled):
+            raise ValueError(
+                f"hyperparams names {name!r}, which the optimizer takes from a schedule: inject a "
+                "number to be able to set it."
+            )
+        array = jnp.asarray(value, found[0][1].dtype)
+        opt_state = optax.tree_utils.tree_set(opt_state, injected, **{name: array})
+    return opt_state
+
+
+def _lies_in(field: str, path: tuple, value: Any) -> bool:
+    del value
+    return len(path) > 1 and getattr(path[-2], "name", None) == field
 
 
 def _not_finite(method: Method, step: int) -> Stop:

@@ -1,0 +1,1 @@
+"""The subcommands of ``feasible-jax``, one a file."""

@@ -1,0 +1,102 @@
+"""The base methods by name, and the arms: with what mask a method runs."""
+
+from collections.abc import Callable
+from functools import cache
+from typing import NamedTuple
+
+import optax
+
+from feasible_jax import methods
+from feasible_jax.feasibility import (
+    Rule,
+    coordinatewise,
+    feasible_updates,
+    random_mask,
+    sign_agreement,
+)
+from feasible_jax.methods import Method
+
+METHODS: dict[str, Callable[[int], Method]] = {
+    "gradient_ascent": lambda num_classes: methods.gradient_ascent(),
+    "neg_grad_plus": lambda num_classes: methods.neg_grad_plus(),
+    "random_labels": methods.random_labels,
+    "fine_tuning": lambda num_classes: methods.fine_tuning(),
+    "l1_sparse": lambda num_classes: methods.l1_sparse(),
+}
+
+
+class Arm(NamedTuple):
+    """A way to run a method.
+
+    Attributes:
+      label: how tables call it.
+      rule: ``density -> Rule``, or None where nothing is masked.
+    """
+
+    label: str
+    rule: Callable[[float], Rule] | None
+
+
+ARMS: dict[str, Arm] = {
+    "plain": Arm("plain", None),
+    "feasible": Arm("feasible", lambda density: coordinatewise()),
+    "random_mask": Arm("random mask", random_mask),
+    "sign_mask": Arm("sign mask", lambda density: sign_agreement()),
+}
+
+
+@cache
+def make_method(name: str, num_classes: int) -> Method:
+    """A base method with its default settings; the same object for the same arguments.
+
+    Args:
+      name: one of ``METHODS``.
+      num_classes: of the task.
+
+    Returns:
+      The ``Method``.
+
+    Raises:
+      ValueError: for an unknown name.
+
+    >>> make_method("neg_grad_plus", 10).name
+    'NegGrad+'
+    """
+    return _known("method", name, METHODS)(num_classes)
+
+
+@cache
+def make_feasibility(
+    arm: str, confidence: float = 0.95, density: float = 0.5
+) -> optax.GradientTransformationExtraArgs | None:
+    """What an arm chains after the optimizer; the same object for the same arguments.
+
+    Every arm but the plain one asks that the retain loss must not increase and the forget loss
+    must not decrease.
+
+    Args:
+      arm: one of ``ARMS``.
+      confidence: of the tests, in (0, 1).
+      density: of the random mask, in [0, 1].
+
+    Returns:
+      A transformation, or None for the plain arm.
+
+    Raises:
+      ValueError: for an unknown arm.
+
+    >>> make_feasibility("plain") is None
+    True
+    """
+    rule = _known("arm", arm, ARMS).rule
+    if rule is None:
+        return None
+    return feasible_updates(
+        decrease=("retain",), increase=("forget",), confidence=confidence, rule=rule(density)
+    )
+
+
+def _known(kind: str, name: str, known: dict):
+    if name not in known:
+        raise ValueError(f"there is no {kind} named {name!r}: choose one of {', '.join(known)}.")
+    return known[name]

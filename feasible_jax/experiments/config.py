@@ -1,0 +1,189 @@
+"""What a study consists of, and settings that suit each dataset."""
+
+import json
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class TaskConfig:
+    """A dataset, a model and how the training set is divided.
+
+    Attributes:
+      dataset: ``"digits"``, ``"fashion_mnist"`` or ``"tfds:NAME"``.
+      data_dir: a folder with the dataset's files, or None to look in the usual places.
+      model: ``"mlp"``, ``"cnn"`` or ``"resnet18"``.
+      fraction: of the training set to forget, in (0, 1); the class scenario forgets a whole class.
+      forget_class: the class which the class scenario forgets.
+      train_size: number of training examples, None for what validation leaves.
+      validation_size: number of validation examples, None for a fifth of the training data.
+      test_size: number of test examples, None for all.
+      epochs: training epochs of the original and of the retrained model.
+    """
+
+    dataset: str = "digits"
+    data_dir: str | None = None
+    model: str = "mlp"
+    fraction: float = 0.1
+    forget_class: int = 0
+    train_size: int | None = None
+    validation_size: int | None = None
+    test_size: int | None = None
+    epochs: int = 100
+
+
+@dataclass(frozen=True)
+class SearchConfig:
+    """The search that every arm gets alike.
+
+    Attributes:
+      learning_rates: of SGD, each tried for the full number of steps.
+      steps: steps of a run.
+      look_every: steps between two looks at the validation set; the best look is kept.
+      batch_size: examples drawn from each set at a step.
+      confidence: of the tests of feasible updates, in (0, 1).
+    """
+
+    learning_rates: tuple[float, ...] = (0.01, 0.03, 0.1, 0.3, 1.0)
+    steps: int = 200
+    look_every: int = 10
+    batch_size: int = 64
+    confidence: float = 0.95
+
+
+@dataclass(frozen=True)
+class StudyConfig:
+    """Scenarios, methods, arms and seeds to cross.
+
+    Attributes:
+      task: the dataset, the model and the division.
+      search: the search that every arm gets.
+      scenarios: what is to be forgotten.
+      methods: base methods by name.
+      arms: ways to run each method, by name.
+      seeds: number of seeds; each draws its own division, initial parameters and batches.
+    """
+
+    task: TaskConfig = TaskConfig()
+    search: SearchConfig = SearchConfig()
+    scenarios: tuple[str, ...] = ("corrupted_labels", "random")
+    methods: tuple[str, ...] = (
+        "gradient_ascent",
+        "neg_grad_plus",
+        "random_labels",
+        "fine_tuning",
+    )
+    arms: tuple[str, ...] = ("plain", "feasible", "random_mask", "sign_mask")
+    seeds: int = 3
+
+
+@dataclass(frozen=True)
+class SingleConfig:
+    """The settings of one run.
+
+    Attributes:
+      task: the built-in task, where ``task_function`` is None.
+      task_function: ``"module:function"`` that returns a ``Task``, or None.
+      scenario: of the built-in task.
+      method: base method by name.
+      arm: how it runs, by name.
+      confidence: of the tests of feasible updates, in (0, 1).
+      density: of the random mask, in [0, 1].
+      learning_rate: of SGD.
+      momentum: of SGD, in [0, 1).
+      steps: number of steps.
+      batch_size: examples drawn from each set at a step.
+      seed: decides the division, the training and the batches.
+    """
+
+    task: TaskConfig = TaskConfig()
+    task_function: str | None = None
+    scenario: str = "corrupted_labels"
+    method: str = "neg_grad_plus"
+    arm: str = "feasible"
+    confidence: float = 0.95
+    density: float = 0.5
+    learning_rate: float = 0.1
+    momentum: float = 0.0
+    steps: int = 100
+    batch_size: int = 64
+    seed: int = 0
+
+
+def preset(dataset: str, **changes: Any) -> StudyConfig:
+    """Settings for a dataset that finish in minutes on two cores.
+
+    Args:
+      dataset: its name; one without settings of its own gets Fashion-MNIST's.
+      **changes: fields of ``StudyConfig``, ``TaskConfig`` or ``SearchConfig`` to set otherwise.
+
+    Returns:
+      A ``StudyConfig``.
+
+    Raises:
+      ValueError: for a field that none of them has.
+
+    >>> preset("digits", seeds=1, steps=50).search.steps
+    50
+    """
+    config = _PRESETS.get(dataset, _PRESETS["fashion_mnist"])
+    parts = {"task": {"dataset": dataset}, "search": {}, "study": {}}
+    for name, value in changes.items():
+        for part, kind in (("task", TaskConfig), ("search", SearchConfig), ("study", StudyConfig)):
+            if name in kind.__dataclass_fields__ and name not in ("task", "search"):
+                parts[part][name] = tuple(value) if isinstance(value, list) else value
+                break
+        else:
+            raise ValueError(f"there is no setting named {name!r}.")
+    return replace(
+        config,
+        task=replace(config.task, **parts["task"]),
+        search=replace(config.search, **parts["search"]),
+        **parts["study"],
+    )
+
+
+def load_single_config(path: Path) -> SingleConfig:
+    """The settings that a run folder was made with.
+
+    Args:
+      path: its ``config.json``.
+
+    Returns:
+      A ``SingleConfig``.
+
+    Raises:
+      FileNotFoundError: if the file is not there.
+      ValueError: if it is not the configuration of a single run.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path} is not there: give a folder that `feasible-jax unlearn` wrote."
+        )
+    try:
+        values = json.loads(path.read_text())
+        if set(values) != {field.name for field in fields(SingleConfig)}:
+            raise TypeError("other settings")
+        return SingleConfig(**values | {"task": TaskConfig(**values["task"])})
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{path} does not hold the settings of a single run: give a folder that "
+            "`feasible-jax unlearn` wrote."
+        ) from error
+
+
+_PRESETS = {
+    "digits": StudyConfig(),
+    "fashion_mnist": StudyConfig(
+        task=TaskConfig(
+            dataset="fashion_mnist",
+            model="cnn",
+            train_size=6000,
+            validation_size=2000,
+            epochs=60,
+        ),
+        search=SearchConfig(learning_rates=(0.01, 0.03, 0.1, 0.3), steps=150),
+        seeds=2,
+    ),
+}

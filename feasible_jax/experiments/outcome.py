@@ -1,0 +1,87 @@
+"""What a finished run leaves behind: a row of the table, and curves for the pictures."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from feasible_jax.evaluation import compare, cross_entropy, evaluate, loss_histogram, predict
+from feasible_jax.unlearning.history import History
+from feasible_jax.unlearning.task import Task
+
+# Of a row whose model was trained, not unlearned.
+_NO_SETTINGS = {"learning_rate": None, "steps": None, "kept": None, "note": None}
+_COMPARED = ("avg_gap", "tow", "rte_minutes", "rte_ratio")
+
+
+class Label(NamedTuple):
+    """What tables call a run.
+
+    Attributes:
+      dataset: name of the dataset, or of the user's task.
+      model: name of the model.
+      scenario: what was forgotten.
+      method: the base method's name, ``"original"`` or ``"retrained"``.
+      arm: how it ran, ``"reference"`` for the original and the retrained model.
+      seed: its seed.
+    """
+
+    dataset: str
+    model: str
+    scenario: str
+    method: str
+    arm: str
+    seed: int
+
+
+def make_row(
+    label: Label,
+    task: Task,
+    params: Any,
+    seconds: float | None,
+    reference: dict[str, Any] | None,
+    settings: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The row of one model: what it is, every yardstick, and the settings that made it.
+
+    Args:
+      label: what tables call it.
+      task: the sets that it is measured on.
+      params: its parameters.
+      seconds: run time without compilation, None if unknown.
+      reference: the retrained model's row; None if this is the one, or where there is none.
+      settings: ``learning_rate``, ``steps``, ``kept`` and ``note``.
+
+    Returns:
+      A flat dictionary, fit for JSON.
+    """
+    row = evaluate(task, params, seconds=seconds, seed=label.seed)
+    if reference is None and label.method != "retrained":
+        compared = row | dict.fromkeys(_COMPARED)
+    else:
+        compared = compare(row, reference or row)
+    about = label._asdict() | {"feasible": label.arm == "feasible"}
+    return about | (settings or _NO_SETTINGS) | compared
+
+
+def kept_curves(label: Label, history: History) -> dict[str, Any]:
+    """The kept fraction of each layer over steps."""
+    layers = {
+        name: [round(float(v), 5) for v in values] for name, values in history.kept_per_leaf.items()
+    }
+    return _about(label) | {"steps": list(range(1, len(history.kept) + 1)), "layers": layers}
+
+
+def loss_curves(label: Label, task: Task, params: Any) -> dict[str, Any]:
+    """Histograms of the losses of forget and of test examples."""
+    losses = [
+        cross_entropy(predict(task.predict_fn, params, examples))
+        for examples in (task.forget, task.test)
+    ]
+    histogram = loss_histogram(*losses)
+    return _about(label) | {
+        name: np.asarray(values).tolist() for name, values in histogram._asdict().items()
+    }
+
+
+def _about(label: Label) -> dict[str, str]:
+    return {"scenario": label.scenario, "method": label.method, "arm": label.arm}

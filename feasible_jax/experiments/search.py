@@ -1,0 +1,125 @@
+"""One arm's run, and the search for its learning rate and number of steps."""
+
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from statistics import median
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import optax
+
+from feasible_jax.evaluation import utility_gap
+from feasible_jax.experiments.config import SearchConfig
+from feasible_jax.methods import Method
+from feasible_jax.unlearning import History, Task, unlearn
+
+
+class Trial(NamedTuple):
+    """One run of one arm with one learning rate, kept at its best look.
+
+    Attributes:
+      params: the parameters at the best look.
+      learning_rate: of SGD.
+      steps: steps taken up to the best look.
+      gap: mean absolute difference to the retrained model over forget, retain and validation
+        accuracy, in points, at the best look.
+      seconds: run time up to the best look, without compilation and without the looks.
+      history: of the whole run.
+      note: why the run ended early, or None.
+    """
+
+    params: Any
+    learning_rate: float
+    steps: int
+    gap: float
+    seconds: float
+    history: History
+    note: str | None
+
+
+# Made once, so that every run of every arm finds its compiled step again.
+_SGD = optax.inject_hyperparams(optax.sgd)(learning_rate=0.01)
+
+
+def search(
+    task: Task,
+    reference: dict[str, float | None],
+    method: Method,
+    feasibility: optax.GradientTransformation | None,
+    config: SearchConfig,
+    learning_rates: Sequence[float],
+    seed: int,
+    on_look: Callable[[float, int, float], None] | None = None,
+) -> list[Trial]:
+    """Try each learning rate for the full number of steps; look at validation data on the way.
+
+    Every arm gets the same learning rates, steps and looks, and none sees the test set.
+
+    Args:
+      task: what to unlearn.
+      reference: the retrained model's accuracies, as from ``evaluation.evaluate``.
+      method: the base method.
+      feasibility: the arm's mask, None for the plain arm.
+      config: steps, looks, batch size.
+      learning_rates: those to try.
+      seed: of the batches.
+      on_look: called with learning rate, steps taken and gap after each look.
+
+    Returns:
+      One ``Trial`` a learning rate, in that order.
+    """
+    return [
+        _run(task, reference, method, feasibility, config, rate, seed, on_look)
+        for rate in learning_rates
+    ]
+
+
+def best_trial(trials: Sequence[Trial]) -> Trial:
+    """The trial closest to the retrained model on validation data."""
+    return min(trials, key=lambda trial: trial.gap)
+
+
+def _run(task, reference, method, feasibility, config, rate, seed, on_look) -> Trial:
+    best: list[tuple[float, int, Any]] = []
+    chunk_seconds: list[float] = []
+    clock = time.perf_counter()
+
+    def look(step: int, params: Any) -> None:
+        nonlocal clock
+        jax.block_until_ready(params)
+        chunk_seconds.append(time.perf_counter() - clock)
+        gap = utility_gap(task, params, reference)
+        if not best or gap < best[0][0]:
+            best[:] = [(gap, step, params)]
+        if on_look is not None:
+            on_look(rate, step, gap)
+        clock = time.perf_counter()
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # noted in the trial instead
+        result = unlearn(
+            task.loss_fn,
+            task.params,
+            forget=task.forget,
+            retain=task.retain,
+            method=method,
+            optimizer=_SGD,
+            feasibility=feasibility,
+            steps=config.steps,
+            batch_size=config.batch_size,
+            key=seed,
+            hyperparams={"learning_rate": rate},
+            chunk_size=min(config.look_every, config.steps),
+            on_chunk=look,
+            predict_fn=task.predict_fn,
+            progress=False,
+        )
+    if not best:
+        best = [(utility_gap(task, result.params, reference), 0, task.params)]
+    gap, step, params = best[0]
+    # The median chunk leaves out the one that compiled.
+    per_step = median(chunk_seconds or [np.nan]) / min(config.look_every, config.steps)
+    note = result.stop.reason if result.stop is not None else None
+    return Trial(params, rate, step, gap, step * per_step, result.history, note)

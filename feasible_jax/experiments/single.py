@@ -1,0 +1,111 @@
+"""One method on one task, by the user's own settings: no search, a checkpoint at the end."""
+
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import optax
+
+from feasible_jax.experiments.arms import ARMS, make_feasibility, make_method
+from feasible_jax.experiments.config import SingleConfig
+from feasible_jax.experiments.ledger import Ledger, plain
+from feasible_jax.experiments.outcome import Label, kept_curves, loss_curves, make_row
+from feasible_jax.experiments.resolve_task import resolve_task
+from feasible_jax.experiments.study import StudyResult
+from feasible_jax.unlearning import Task, UnlearnResult, unlearn
+from feasible_jax.unlearning.checkpoint import save_params
+
+
+class SingleResult(NamedTuple):
+    """What one run came to.
+
+    Attributes:
+      study: rows and curves, laid out as a study's.
+      result: what ``unlearn`` returned.
+      checkpoint: the folder of the unlearned parameters.
+    """
+
+    study: StudyResult
+    result: UnlearnResult
+    checkpoint: Path
+
+
+def run_single(config: SingleConfig, folder: Path, *, progress: bool = True) -> SingleResult:
+    """Run one method on one task and save a checkpoint of the result.
+
+    Args:
+      config: task, method and settings.
+      folder: where the models, the checkpoint and the settings go.
+      progress: show progress bars (on a terminal only).
+
+    Returns:
+      A ``SingleResult``.
+
+    Raises:
+      ValueError, TypeError, FileNotFoundError: for settings that do not fit, before training.
+    """
+    feasibility = make_feasibility(config.arm, config.confidence, config.density)
+    make_method(config.method, 10)
+    ledger = Ledger(folder, plain(config))
+    built = resolve_task(config, ledger.model, progress=progress)
+    task = built.task
+    method = make_method(config.method, task.num_classes)
+    started = time.perf_counter()
+    result = unlearn(
+        task.loss_fn,
+        task.params,
+        forget=task.forget,
+        retain=task.retain,
+        method=method,
+        optimizer=optax.sgd(config.learning_rate, momentum=config.momentum or None),
+        feasibility=feasibility,
+        steps=config.steps,
+        batch_size=config.batch_size,
+        key=config.seed,
+        predict_fn=task.predict_fn,
+        progress=progress,
+    )
+    jax.block_until_ready(result.params)
+    seconds = time.perf_counter() - started
+    checkpoint = Path(folder) / "checkpoint"
+    save_params(checkpoint, result.params)
+    return SingleResult(_report(config, built, result, seconds), result, checkpoint)
+
+
+def _report(config: SingleConfig, built: Any, result: UnlearnResult, seconds: float) -> StudyResult:
+    task = built.task
+    method = make_method(config.method, task.num_classes).name
+    settings = {
+        "learning_rate": config.learning_rate,
+        "steps": len(result.history.kept),
+        "kept": float(np.mean(result.history.kept)) if len(result.history.kept) else None,
+        "note": result.stop.reason if result.stop else None,
+    }
+    retrained = None
+    models = []
+    if task.retrained is not None:
+        label = _label(config, task, "retrained", "reference")
+        retrained = make_row(label, task, task.retrained, built.retrained_seconds, None)
+        models.append((label, task.retrained))
+    label = _label(config, task, "original", "reference")
+    original = make_row(label, task, task.params, built.original_seconds, retrained)
+    models.append((label, task.params))
+    label = _label(config, task, method, ARMS[config.arm].label)
+    row = make_row(label, task, result.params, seconds, retrained, settings)
+    models.append((label, result.params))
+    rows = [original, *([retrained] if retrained else []), row]
+    curves = {
+        "kept": [kept_curves(label, result.history)] if config.arm != "plain" else [],
+        "histograms": [loss_curves(label, task, params) for label, params in models],
+    }
+    return StudyResult(rows, curves)
+
+
+def _label(config: SingleConfig, task: Task, method: str, arm: str) -> Label:
+    if config.task_function is None:
+        about = (config.task.dataset, config.task.model, config.scenario)
+    else:
+        about = (task.name, config.task_function, "user")
+    return Label(*about, method, arm, config.seed)

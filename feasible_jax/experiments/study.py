@@ -1,0 +1,203 @@
+"""A study: every scenario, seed, method and arm, resumable cell by cell."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from rich.console import Console
+
+from feasible_jax.experiments.arms import ARMS, make_feasibility, make_method
+from feasible_jax.experiments.build_task import BuiltTask, build_task
+from feasible_jax.experiments.config import StudyConfig
+from feasible_jax.experiments.ledger import Ledger, plain
+from feasible_jax.experiments.outcome import Label, kept_curves, loss_curves, make_row
+from feasible_jax.experiments.progress import StudyProgress
+from feasible_jax.experiments.search import Trial, best_trial, search
+from feasible_jax.unlearning.task import Task
+
+
+class StudyResult(NamedTuple):
+    """What a study found.
+
+    Attributes:
+      rows: one dictionary a scenario, seed, method and arm; see ``evaluation.YARDSTICKS``.
+      curves: ``"kept"``, the kept fraction of each layer over steps, and ``"histograms"``, losses
+        of forget and test examples; of the first seed.
+    """
+
+    rows: list[dict[str, Any]]
+    curves: dict[str, list[dict[str, Any]]]
+
+
+def run_study(config: StudyConfig, folder: Path, console: Console | None = None) -> StudyResult:
+    """Run, or go on with, a study.
+
+    For each scenario and seed, the original and the retrained model are trained and evaluated, then
+    every method runs in every arm. The first seed searches the learning rate, the others take it
+    over; each run is kept at its best look at the validation set. Finished cells are written to
+    ``folder`` as they come, and a second call with the same settings takes them from there.
+
+    Args:
+      config: what to cross.
+      folder: where cells and models are kept.
+      console: where progress is shown, standard error by default.
+
+    Returns:
+      A ``StudyResult``.
+
+    Raises:
+      ValueError: for unknown names or settings that do not fit the data, before any training; if
+        the folder holds a study with other settings.
+      FileNotFoundError: if the dataset is not there.
+    """
+    if config.seeds < 1:
+        raise ValueError(f"seeds={config.seeds}: give at least 1.")
+    for method in config.methods:
+        make_method(method, 10)
+    for arm in config.arms:
+        make_feasibility(arm, config.search.confidence)
+    ledger = Ledger(folder, plain(config))
+    with StudyProgress(config, console or Console(stderr=True)) as progress:
+        cells = [
+            cell
+            for scenario in config.scenarios
+            for seed in range(config.seeds)
+            for cell in _Unit(config, ledger, progress, scenario, seed).run()
+        ]
+    curves = {
+        "kept": [cell["kept"] for cell in cells if "kept" in cell],
+        "histograms": [cell["losses"] for cell in cells if "losses" in cell],
+    }
+    return StudyResult([cell["row"] for cell in cells], curves)
+
+
+class _Unit:
+    """One scenario and seed: two reference models, and every method in every arm."""
+
+    def __init__(
+        self,
+        config: StudyConfig,
+        ledger: Ledger,
+        progress: StudyProgress,
+        scenario: str,
+        seed: int,
+    ):
+        self.config, self.ledger, self.progress = config, ledger, progress
+        self.scenario, self.seed = scenario, seed
+        self.where = f"{scenario}, seed {seed}"
+
+    def run(self) -> Iterator[dict[str, Any]]:
+        built = self._build()
+        reference = self._reference(built, "retrained", None)
+        yield self._reference(built, "original", reference["row"])
+        yield reference
+        for method in self.config.methods:
+            # The feasible arm comes first: the random mask takes its density from it.
+            for arm in sorted(self.config.arms, key=lambda arm: arm != "feasible"):
+                yield self._arm(built.task, reference["row"], method, arm)
+
+    def _name(self, *parts: Any, seed: int | None = None) -> str:
+        seed = self.seed if seed is None else seed
+        return "-".join([self.scenario, f"seed{seed}", *parts])
+
+    def _label(self, method: str, arm: str) -> Label:
+        task = self.config.task
+        return Label(task.dataset, task.model, self.scenario, method, arm, self.seed)
+
+    def _build(self) -> BuiltTask:
+        def on_epoch(role, epoch, epochs, loss):
+            self.progress.advance(f"{self.where}: training the {role} model, loss {loss:.3f}")
+
+        def trained(role, run, like):
+            known = self.ledger.has_model(self._name(role))
+            outcome = self.ledger.model(self._name(role), run, like)
+            units = self.config.task.epochs if known else 0
+            self.progress.finished(f"{self.where}: {role} model trained", units)
+            return outcome
+
+        return build_task(
+            self.config.task, self.scenario, self.seed, on_epoch=on_epoch, trained=trained
+        )
+
+    def _reference(self, built: BuiltTask, role: str, reference: dict | None) -> dict[str, Any]:
+        task = built.task
+        original = (task.params, built.original_seconds)
+        params, seconds = (
+            original if role == "original" else (task.retrained, built.retrained_seconds)
+        )
+
+        def run():
+            label = self._label(role, "reference")
+            row = make_row(label, task, params, seconds, reference)
+            return self._with_losses({"row": row}, label, task, params)
+
+        return self.ledger.cell(self._name(role), run)
+
+    def _arm(self, task: Task, reference: dict, method: str, arm: str) -> dict[str, Any]:
+        name = self._name(method, arm)
+        rates = self._learning_rates(method, arm)
+        known = self.ledger.has(name)
+        outcome = self.ledger.cell(name, lambda: self._run(task, reference, method, arm, rates))
+        row = outcome["row"]
+        self.progress.finished(
+            f"{self.where}: {row['method']}, {row['arm']}: forget {row['forget_accuracy']:.1f}, "
+            f"test {row['test_accuracy']:.1f}, Avg. Gap {row['avg_gap']:.2f}",
+            self.progress.looks(len(rates)) if known else 0,
+        )
+        return outcome
+
+    def _run(
+        self, task: Task, reference: dict, method_name: str, arm: str, rates: tuple[float, ...]
+    ) -> dict[str, Any]:
+        method = make_method(method_name, task.num_classes)
+        label = self._label(method.name, ARMS[arm].label)
+        density = self._density(method_name) if arm == "random_mask" else 0.5
+        feasibility = make_feasibility(arm, self.config.search.confidence, density)
+
+        def on_look(rate, step, gap):
+            doing = f"{label.method}, {label.arm}, learning rate {rate:g}, gap {gap:.1f}"
+            self.progress.advance(f"{self.where}: {doing}")
+
+        trials = search(
+            task, reference, method, feasibility, self.config.search, rates, self.seed, on_look
+        )
+        best = best_trial(trials)
+        row = make_row(label, task, best.params, best.seconds, reference, _settings(best))
+        outcome = {"row": row, "search": [_tried(trial) for trial in trials]}
+        if arm == "feasible" and self.seed == 0:
+            outcome["kept"] = kept_curves(label, best.history)
+        if arm in ("plain", "feasible"):
+            outcome = self._with_losses(outcome, label, task, best.params)
+        return outcome
+
+    def _with_losses(self, outcome: dict, label: Label, task: Task, params: Any) -> dict[str, Any]:
+        return outcome | ({"losses": loss_curves(label, task, params)} if self.seed == 0 else {})
+
+    def _learning_rates(self, method: str, arm: str) -> tuple[float, ...]:
+        if self.seed == 0:
+            return self.config.search.learning_rates
+        return (self._first_seed(method, arm)["learning_rate"],)
+
+    def _density(self, method: str) -> float:
+        """The density of the random mask: what the feasible arm kept, so that both are alike."""
+        if "feasible" not in self.config.arms:
+            return 0.5
+        return round(self._first_seed(method, "feasible")["kept"], 4)
+
+    def _first_seed(self, method: str, arm: str) -> dict[str, Any]:
+        return self.ledger.read(self._name(method, arm, seed=0))["row"]
+
+
+def _settings(trial: Trial) -> dict[str, Any]:
+    kept = trial.history.kept[: max(trial.steps, 1)]
+    return {
+        "learning_rate": trial.learning_rate,
+        "steps": trial.steps,
+        "kept": float(np.mean(kept)) if len(kept) else None,
+        "note": trial.note,
+    }
+
+
+def _tried(trial: Trial) -> dict[str, float]:
+    return {"learning_rate": trial.learning_rate, "steps": trial.steps, "gap": trial.gap}

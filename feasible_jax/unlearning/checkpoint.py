@@ -1,0 +1,209 @@
+"""Parameters on disk, through Orbax: never half-written, never silently other than asked for."""
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+_MANIFEST = "manifest.json"  # leaves and checksums, beside Orbax's own folder
+_ARRAYS = "arrays"
+
+
+def save_params(path: str | os.PathLike, params: Any) -> None:
+    """Write parameters to a folder, replacing the checkpoint that may be there.
+
+    The new checkpoint is written aside, completely, and renamed into place: an interrupted call
+    leaves the old one, or nothing where there was none. One process writes a path at a time.
+
+    Args:
+      path: the folder; its parents are made. It may hold a checkpoint, but nothing else.
+      params: a tree of arrays. On disk it is ``manifest.json``, with the leaves and the checksums
+        of all files, and ``arrays/``, an Orbax checkpoint that Orbax alone can read as well.
+
+    Raises:
+      ValueError: if the tree has no leaves, a leaf without elements, or two leaves whose names
+        Orbax cannot tell apart.
+      FileExistsError: if something other than a checkpoint is at ``path``.
+
+    >>> import tempfile, jax.numpy as jnp
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_params(folder + "/params", {"w": jnp.ones(3)})
+    ...     load_params(folder + "/params", {"w": jnp.zeros(3)})["w"].tolist()
+    [1.0, 1.0, 1.0]
+    """
+    path = _resolve(path)
+    params = jax.tree.map(jnp.asarray, params)
+    leaves = _describe(params)
+    _check_storable(leaves)
+    new, old = _aside(path, "new"), _aside(path, "old")
+    if not path.exists() and old.exists():
+        old.rename(path)  # an earlier call was interrupted between its two renames
+    if path.exists() and not (path / _MANIFEST).is_file():
+        raise FileExistsError(f"{path} exists and is no checkpoint: choose another path.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(new, ignore_errors=True)
+    try:
+        with _quiet_orbax() as ocp:
+            ocp.save(new / _ARRAYS, params)
+        manifest = {"leaves": dict(leaves), "files": _checksums(new / _ARRAYS)}
+        (new / _MANIFEST).write_text(json.dumps(manifest, indent=1))
+        shutil.rmtree(old, ignore_errors=True)
+        if path.exists():
+            path.rename(old)
+        new.rename(path)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def load_params(path: str | os.PathLike, like: Any) -> Any:
+    """Read the parameters that ``save_params`` wrote.
+
+    Args:
+      path: the folder.
+      like: a tree with the structure, shapes and dtypes expected, of arrays or
+        ``jax.ShapeDtypeStruct``; leaves with a sharding of their own are read into it.
+
+    Returns:
+      A tree like ``like`` of JAX arrays.
+
+    Raises:
+      FileNotFoundError: if nothing is at ``path``.
+      ValueError: if no checkpoint is there, or a damaged one, or one whose leaves, shapes or
+        dtypes differ from those of ``like``.
+    """
+    path = _resolve(path)
+    place = path if path.exists() else _aside(path, "old")  # see the two renames of save_params
+    if not place.exists():
+        raise FileNotFoundError(f"no checkpoint at {path}: nothing is there.")
+    manifest = _read_manifest(place)
+    # Orbax reports damage late, at length and from many threads, and misses some: look first.
+    _check_files(place / _ARRAYS, manifest["files"])
+    _check_leaves(path, manifest["leaves"], dict(_describe(like)))
+    abstract = jax.tree.map(_abstract, like)
+    with _quiet_orbax() as ocp:
+        params = ocp.load(place / _ARRAYS, abstract)
+    return jax.tree.map(
+        lambda leaf, wanted: leaf if _is_placed(wanted) else jnp.asarray(np.asarray(leaf)),
+        params,
+        like,
+    )
+
+
+def _resolve(path: str | os.PathLike) -> Path:
+    return Path(path).expanduser().absolute()
+
+
+def _aside(path: Path, role: str) -> Path:
+    return path.with_name(f".{path.name}.{role}")
+
+
+def _describe(tree: Any) -> list[tuple[str, list]]:
+    """Name, shape and dtype of every leaf, the dtype as JAX would hold it."""
+    return [
+        (
+            jax.tree_util.keystr(place, simple=True, separator="/"),
+            [list(jnp.shape(leaf)), str(jax.dtypes.canonicalize_dtype(leaf.dtype))],
+        )
+        for place, leaf in jax.tree_util.tree_leaves_with_path(tree)
+    ]
+
+
+def _check_storable(leaves: list[tuple[str, list]]) -> None:
+    if not leaves:
+        raise ValueError("params has no leaves: there is nothing to save.")
+    seen: dict[str, str] = {}
+    for name, (shape, _) in leaves:
+        if 0 in shape:
+            raise ValueError(f"params at {name!r} has shape {tuple(shape)}: nothing to save.")
+        stored = name.replace("/", ".")  # Orbax joins keys by dots, and overwrites silently
+        if stored in seen:
+            raise ValueError(
+                f"params has two leaves, {seen[stored]!r} and {name!r}, that would be stored under "
+                "one name: rename a key."
+            )
+        seen[stored] = name
+
+
+def _abstract(leaf: Any) -> jax.ShapeDtypeStruct:
+    default = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    sharding = leaf.sharding if _is_placed(leaf) else default
+    dtype = jax.dtypes.canonicalize_dtype(leaf.dtype)
+    return jax.ShapeDtypeStruct(leaf.shape, dtype, sharding=sharding)
+
+
+def _is_placed(leaf: Any) -> bool:
+    """Whether somebody chose where this leaf lives; others stay free to follow their company."""
+    return getattr(leaf, "sharding", None) is not None and getattr(leaf, "committed", True)
+
+
+def _checksums(folder: Path) -> dict[str, str]:
+    sums = {}
+    for file in sorted(p for p in folder.rglob("*") if p.is_file()):
+        with file.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        sums[file.relative_to(folder).as_posix()] = digest
+    return sums
+
+
+def _read_manifest(place: Path) -> dict[str, Any]:
+    try:
+        manifest = json.loads((place / _MANIFEST).read_text())
+        return {"files": dict(manifest["files"]), "leaves": dict(manifest["leaves"])}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{place} is not a checkpoint of save_params, or a damaged one: {_MANIFEST} "
+            f"{'is missing' if isinstance(error, OSError) else 'cannot be read'}."
+        ) from error
+
+
+def _check_files(folder: Path, expected: dict[str, str]) -> None:
+    found = _checksums(folder)
+    damaged = [name for name, digest in expected.items() if found.get(name) != digest]
+    if damaged:
+        raise ValueError(
+            f"the checkpoint {folder.parent} is damaged: {', '.join(damaged)} "
+            "missing, truncated or altered. Write it again."
+        )
+
+
+def _check_leaves(path: Path, stored: dict[str, list], wanted: dict[str, list]) -> None:
+    def show(leaf):
+        return "nothing" if leaf is None else f"shape {tuple(leaf[0])} {leaf[1]}"
+
+    names = [*wanted, *(name for name in stored if name not in wanted)]
+    differing = [name for name in names if stored.get(name) != wanted.get(name)]
+    if differing:
+        lines = "; ".join(
+            f"at {name!r} the checkpoint has {show(stored.get(name))}, like has "
+            f"{show(wanted.get(name))}"
+            for name in differing[:8]
+        )
+        more = f"; and {len(differing) - 8} more" if len(differing) > 8 else ""
+        raise ValueError(f"the checkpoint {path} differs from like: {lines}{more}.")
+
+
+@contextmanager
+def _quiet_orbax() -> Iterator[Any]:
+    """Orbax's API, imported late because it is heavy, with nothing below an error logged."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from orbax.checkpoint import v1 as ocp
+
+        logger = logging.getLogger("absl")
+        level = logger.level
+        logger.setLevel(max(level, logging.ERROR))
+        try:
+            yield ocp
+        finally:
+            logger.setLevel(level)

@@ -1,0 +1,129 @@
+"""What every method has to do, whichever it is, and what is refused."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import feasible_jax as fj
+from feasible_jax import methods
+from feasible_jax.feasibility import Selection
+from feasible_jax.methods import Method, Objective
+from feasible_jax.methods.method import check_method
+
+METHODS = {
+    "fine_tuning": methods.fine_tuning(),
+    "gradient_ascent": methods.gradient_ascent(),
+    "neg_grad_plus": methods.neg_grad_plus(0.7),
+    "random_labels": methods.random_labels(3),
+    "l1_sparse": methods.l1_sparse(0.01),
+}
+every_method = pytest.mark.parametrize("method", METHODS.values(), ids=list(METHODS))
+
+
+def run(method, loss, params, sets, **kwargs):
+    defaults = {"optimizer": optax.sgd(0.1), "steps": 4, "batch_size": 8, "chunk_size": 3}
+    return fj.unlearn(
+        loss, params, **sets, method=method, progress=False, **{**defaults, **kwargs}
+    )
+
+
+def test_no_method_is_left_out():
+    assert set(METHODS) == {name for name in methods.__all__ if name.islower()}
+
+
+@every_method
+def test_a_method_is_sound_and_a_key_of_a_cache(method):
+    check_method(method)
+    assert hash(method) == hash(method._replace())
+    assert method.name
+
+
+@every_method
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_dtypes_survive(method, dtype, loss, params, sets):
+    params = jax.tree.map(lambda leaf: leaf.astype(dtype), params)
+    result = run(method, loss, params, sets)
+    assert jax.tree.map(lambda leaf: leaf.dtype, result.params) == {"w": dtype, "b": dtype}
+    assert jax.tree.map(jnp.shape, result.params) == {"w": (4, 3), "b": (3,)}
+    for name, losses in result.history.losses.items():
+        assert losses.dtype == np.float32, name
+        assert np.isfinite(losses).all(), name
+    assert all(bool(jnp.any(result.params[name] != params[name])) for name in params)
+
+
+@every_method
+def test_the_same_key_gives_the_same_run_and_another_one_other_batches(method, loss, params, sets):
+    optimizer = optax.sgd(0.1)
+    one, same, other = (
+        run(method, loss, params, sets, key=key, optimizer=optimizer) for key in (0, 0, 1)
+    )
+    assert all((one.params[name] == same.params[name]).all() for name in params)
+    assert any((one.params[name] != other.params[name]).any() for name in params)
+    for name, losses in one.history.losses.items():
+        assert (losses == same.history.losses[name]).all()
+        assert (losses != other.history.losses[name]).any()
+        assert len(set(losses.tolist())) == len(losses), "steps draw batches of their own"
+
+
+@every_method
+def test_a_second_run_compiles_nothing(method, loss, params, sets):
+    traces = []
+
+    def counting_loss(params, example):
+        traces.append(None)
+        return loss(params, example)
+
+    optimizer = optax.sgd(0.1)
+    run(method, counting_loss, params, sets, optimizer=optimizer)
+    first = len(traces)
+    moved = jax.tree.map(lambda leaf: leaf + 1, params)
+    run(method, counting_loss, moved, sets, optimizer=optimizer, key=jax.random.key(5), steps=11)
+    # A run checks the shapes of its sets, one abstract evaluation each, and traces nothing else.
+    assert len(traces) - first <= len(sets)
+
+
+def frozen(leaf_path):
+    """A rule that passes everything but one leaf."""
+
+    def select(proposal, state):
+        keep = tuple(jnp.full((), path != leaf_path) for path in proposal.paths)
+        return Selection(keep, {c.name: keep for c in proposal.constraints}), state
+
+    return fj.Rule("frozen", "nothing", lambda params: (), select)
+
+
+@every_method
+def test_neither_momentum_nor_weight_decay_slips_past_the_mask(method, loss, params, sets):
+    optimizer = optax.chain(optax.add_decayed_weights(0.1), optax.sgd(0.1, momentum=0.9))
+    feasibility = fj.feasible_updates(decrease=("retain",), rule=frozen("b"))
+    free = run(method, loss, params, sets, optimizer=optimizer)
+    held = run(method, loss, params, sets, optimizer=optimizer, feasibility=feasibility)
+    assert (held.params["b"] == params["b"]).all()
+    assert (held.params["w"] != params["w"]).all()
+    assert (free.params["b"] != params["b"]).all()
+    np.testing.assert_array_equal(held.history.kept_per_leaf["b"], np.zeros(4))
+    np.testing.assert_array_equal(held.history.kept_per_leaf["w"], np.ones(4))
+
+
+FORGET, RETAIN = Objective("forget", "forget"), Objective("retain", "retain")
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        (Method("m", (), ()), "different names"),
+        (Method("m", (FORGET, FORGET), (1.0, 1.0)), "different names"),
+        (Method("m", (FORGET, RETAIN), (1.0,)), "2 objectives but 1 weights"),
+        (Method("m", (Objective("x", "test"),), (1.0,)), "'test'"),
+        (Method("m", (FORGET,), (1.0,), None, (("retain",),)), r"names \['retain'\]"),
+        (Method("m", (FORGET,), (1.0,), None, ((),)), "nothing"),
+        (Method("m", (FORGET,), [1.0]), "unhashable"),  # type: ignore[arg-type]
+        (Method("m", (FORGET,), (jnp.float32(1),)), "unhashable"),  # type: ignore[arg-type]
+    ],
+)
+def test_what_is_wrong_with_a_method_is_said(method, message):
+    with pytest.raises(ValueError, match=message) as error:
+        check_method(method)
+    assert "'m'" in str(error.value)

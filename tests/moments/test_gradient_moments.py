@@ -1,0 +1,237 @@
+import chex
+import hypothesis.strategies as st
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from feasible_jax.alignment import aligned
+from feasible_jax.moments import GradientMoments, moments_from_per_example, standard_error
+
+fresh = settings(
+    max_examples=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+seeds = st.integers(0, 2**32 - 1)
+sizes = st.sampled_from([2, 3, 8, 33])
+TINY = float(np.finfo(np.float32).tiny)
+
+
+def stack(seed, size, scale=1.0, offset=0.0, shape=(3,)):
+    z = np.random.default_rng(seed).normal(size=(size, *shape))
+    return (scale * (offset + z)).astype(np.float32)
+
+
+@fresh
+@given(seed=seeds, size=sizes, offset=st.sampled_from([0.0, 1.0, -30.0]))
+def test_equals_the_float64_oracle(moments_oracle, seed, size, offset):
+    grads = {"w": stack(seed, size, offset=offset), "b": stack(seed + 1, size, shape=())}
+    moments = moments_from_per_example(jax.tree.map(jnp.asarray, grads))
+    for name, leaf in grads.items():
+        mean, variance, count = moments_oracle(leaf)
+        np.testing.assert_allclose(moments.mean[name], mean, rtol=1e-6, atol=1e-6)
+        np.testing.assert_allclose(moments.variance[name], variance, rtol=1e-4)
+        assert moments.count == count
+
+
+@fresh
+@given(seed=seeds, size=sizes, exponent=st.integers(-30, 15))
+def test_scales_from_tiny_to_huge(moments_oracle, seed, size, exponent):
+    grads = stack(seed, size, scale=10.0**exponent)
+    moments = moments_from_per_example(jnp.asarray(grads))
+    mean, variance, _ = moments_oracle(grads)
+    np.testing.assert_allclose(moments.mean, mean, rtol=1e-5, atol=1e-6 * 10.0**exponent)
+    representable = variance > 1e4 * TINY
+    np.testing.assert_allclose(
+        np.asarray(moments.variance)[representable], variance[representable], rtol=2e-3
+    )
+    # Where squares underflow, noise is overstated, by a bounded amount, and never understated.
+    lost = np.asarray(moments.variance)[~representable]
+    assert np.all(lost >= variance[~representable] * (1 - 2e-3))
+    assert np.all((lost >= TINY) & (lost <= 2e4 * TINY))
+
+
+def test_squares_that_underflow_one_by_one_do_not_understate_their_sum():
+    """64 deviations of 1e-19: each square is flushed to 0, and 64 of them are not small."""
+    sign = np.where(np.arange(64) % 2, 1.0, -1.0)
+    grads = jnp.asarray(1e-19 * sign + 0.3e-19, jnp.float32)  # t = 2.4
+    moments = moments_from_per_example(grads)
+    assert moments.variance >= 1e-38
+    assert not aligned(jnp.float32(-1), *moments, 1.0, 3.0)
+
+
+@pytest.mark.parametrize("ratio", [1e3, 1e4])
+def test_nothing_cancels_where_the_mean_is_large(moments_oracle, ratio):
+    grads = stack(0, 256, offset=ratio, shape=(50,))
+    _, variance, _ = moments_oracle(grads)
+    moments = moments_from_per_example(jnp.asarray(grads))
+    np.testing.assert_allclose(moments.variance, variance, rtol=1e-4)
+    # The textbook formula fails on the same input, so this test can fail.
+    naive = jnp.mean(jnp.asarray(grads) ** 2, 0) - jnp.mean(jnp.asarray(grads), 0) ** 2
+    assert np.max(np.abs(naive * 256 / 255 / variance - 1)) > 0.01
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+def test_narrow_gradients_accumulate_in_float32(moments_oracle, dtype):
+    grads = jnp.asarray(stack(3, 300, offset=20.0), dtype)
+    moments = moments_from_per_example(grads)
+    mean, variance, _ = moments_oracle(grads.astype(jnp.float32))
+    chex.assert_type([moments.mean, moments.variance, moments.count], jnp.float32)
+    np.testing.assert_allclose(moments.mean, mean, rtol=1e-6)
+    np.testing.assert_allclose(moments.variance, variance, rtol=1e-4)
+
+
+def test_mixed_dtypes_each_keep_their_own_width():
+    with jax.enable_x64(True):
+        grads = {"a": jnp.ones((3, 2), jnp.bfloat16), "b": jnp.ones((3,), jnp.float64)}
+        moments = moments_from_per_example(grads)
+        assert moments.mean["a"].dtype == jnp.float32
+        assert moments.mean["b"].dtype == jnp.float64
+        assert moments.count.dtype == jnp.float64
+
+
+def test_float64_is_accurate_beyond_float32(moments_oracle):
+    with jax.enable_x64(True):
+        grads = np.random.default_rng(0).normal(size=(64, 5)) + 1e6
+        moments = moments_from_per_example(jnp.asarray(grads))
+        np.testing.assert_allclose(moments.variance, moments_oracle(grads)[1], rtol=1e-8)
+
+
+def test_numpy_float64_is_taken_without_a_warning():
+    moments = moments_from_per_example({"w": np.ones((3, 2))})
+    assert moments.mean["w"].dtype == jnp.float32
+
+
+@fresh
+@given(seed=seeds, size=st.sampled_from([3, 8]), poison=st.sampled_from([0.0, np.nan, np.inf]))
+def test_padding_of_any_content_changes_nothing(seed, size, poison):
+    real = stack(seed, size)
+    padded = np.concatenate([real, np.full((2, 3), poison, np.float32)])
+    weights = jnp.array([1.0] * size + [0.0] * 2)
+    chex.assert_trees_all_close(
+        moments_from_per_example(jnp.asarray(padded), weights),
+        moments_from_per_example(jnp.asarray(real)),
+        rtol=1e-6,
+    )
+
+
+@fresh
+@given(seed=seeds, dtype=st.sampled_from(["int32", "float32", "bfloat16"]))
+def test_a_weight_of_two_is_an_example_seen_twice(moments_oracle, seed, dtype):
+    grads = stack(seed, 6)
+    weights = np.random.default_rng(seed).integers(0, 4, size=6)
+    moments = moments_from_per_example(jnp.asarray(grads), jnp.asarray(weights).astype(dtype))
+    mean, variance, count = moments_oracle(grads, weights)
+    np.testing.assert_allclose(moments.mean, mean, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(moments.variance, variance, rtol=1e-4, atol=TINY * 2e4)
+    assert moments.count == count
+
+
+@pytest.mark.parametrize("weights", [[True, True, False], np.array([True, True, False])])
+def test_weights_may_be_booleans_or_a_list(weights):
+    moments = moments_from_per_example(jnp.array([[1.0], [3.0], [9.0]]), weights)
+    assert moments.mean[0] == 2
+    assert moments.count == 2
+
+
+@pytest.mark.parametrize(
+    ("grads", "weights"),
+    [
+        (np.ones((1, 2)), None),
+        (np.ones((4, 2)), [0, 1, 0, 0]),
+        (np.full((4, 2), 1e-30), [0, 1, 0, 0]),
+        (np.zeros((1, 2)), None),
+    ],
+)
+def test_one_example_tells_nothing_of_noise(grads, weights):
+    moments = moments_from_per_example(jnp.asarray(grads, jnp.float32), weights)
+    assert np.all(np.isposinf(moments.variance))
+    np.testing.assert_allclose(moments.mean, grads[0], rtol=1e-6)
+    assert np.all(np.isposinf(standard_error(moments)))
+    assert not np.any(aligned(-jnp.ones(2), *moments, 1.0, 0.0))
+
+
+@pytest.mark.parametrize("weights", [None, jnp.zeros((0,))])
+def test_no_example_is_mean_zero_and_variance_infinite(weights):
+    moments = moments_from_per_example(jnp.zeros((0, 2)), weights)
+    chex.assert_trees_all_equal(
+        moments, GradientMoments(jnp.zeros(2), jnp.full(2, jnp.inf), jnp.float32(0))
+    )
+    assert not np.any(aligned(-jnp.ones(2), *moments, 1.0, 0.0))
+
+
+def test_all_padding_is_like_no_example():
+    moments = moments_from_per_example(jnp.full((3, 2), jnp.nan), jnp.zeros(3))
+    chex.assert_trees_all_equal(
+        moments, GradientMoments(jnp.zeros(2), jnp.full(2, jnp.inf), jnp.float32(0))
+    )
+
+
+def test_exact_zeros_stay_exact_zeros():
+    moments = moments_from_per_example(jnp.zeros((7, 2)))
+    assert not np.any(moments.mean)
+    assert not np.any(moments.variance)
+
+
+@pytest.mark.parametrize("value", [0.1, 1e-18, 1e15, -3.0])
+def test_equal_gradients_have_next_to_no_variance(value):
+    moments = moments_from_per_example(jnp.full((7, 2), value, jnp.float32))
+    np.testing.assert_allclose(moments.mean, value, rtol=1e-6)
+    assert np.all(moments.variance <= max((1e-6 * value) ** 2, 2e4 * TINY))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_evidence_that_is_not_finite_is_seen_and_stays_in_its_coordinate(bad):
+    grads = stack(0, 5)
+    grads[2, 1] = bad
+    moments = moments_from_per_example(jnp.asarray(grads))
+    assert not np.isfinite(moments.variance[1])
+    assert np.all(np.isfinite(np.asarray(moments.variance)[[0, 2]]))
+
+
+def test_a_sum_of_huge_gradients_does_not_overflow_the_mean():
+    moments = moments_from_per_example(jnp.full((64, 1), 1e38))
+    np.testing.assert_allclose(moments.mean, 1e38, rtol=1e-5)
+
+
+def test_moments_too_large_to_square_pass_nothing():
+    moments = moments_from_per_example(jnp.asarray(stack(0, 8, scale=1e25, offset=100.0)))
+    assert np.all(np.isposinf(moments.variance))
+    assert not np.any(aligned(-jnp.ones(3), *moments, 1.0, 1.0))
+
+
+def test_jit_gives_the_same():
+    grads = jnp.asarray(stack(0, 16, offset=3.0))
+    chex.assert_trees_all_close(
+        jax.jit(moments_from_per_example)(grads), moments_from_per_example(grads), rtol=1e-5
+    )
+
+
+def test_standard_error_is_the_root_of_variance_over_count():
+    moments = GradientMoments({"w": jnp.zeros(2)}, {"w": jnp.array([4.0, 0.0])}, 16)
+    np.testing.assert_allclose(standard_error(moments)["w"], [0.5, 0.0])
+
+
+@pytest.mark.parametrize(
+    ("grads", "weights", "words"),
+    [
+        ({}, None, ["no leaves", "one array a parameter"]),
+        ({"a": jnp.ones((3, 2)), "b": jnp.ones((4,))}, None, ["['b']", "(4,)", "leading axis"]),
+        ({"a": jnp.ones(())}, None, ["['a']", "()", "leading axis"]),
+        ({"a": jnp.ones((3, 2))}, jnp.ones(2), ["weights", "(2,)", "3 examples", "(3,)"]),
+        ({"a": jnp.ones((3, 2))}, jnp.ones((3, 1)), ["weights", "(3, 1)", "(3,)"]),
+    ],
+)
+def test_errors_say_what_where_and_how_to_mend(grads, weights, words):
+    with pytest.raises(ValueError) as error:  # noqa: PT011
+        moments_from_per_example(grads, weights)
+    for word in words:
+        assert word in str(error.value)
+
+
+@pytest.mark.parametrize("dtype", [jnp.int32, jnp.complex64])
+def test_gradients_must_be_real_and_floating(dtype):
+    with pytest.raises(TypeError, match=r"\['w'\] has dtype"):
+        moments_from_per_example({"w": jnp.ones((3, 2), dtype)})

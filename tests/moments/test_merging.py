@@ -1,0 +1,209 @@
+import functools
+
+import chex
+import hypothesis.strategies as st
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from jax.sharding import PartitionSpec as P
+
+from feasible_jax.alignment import aligned
+from feasible_jax.moments import (
+    GradientMoments,
+    merge_moments,
+    moments_from_per_example,
+    reduce_moments,
+)
+
+fresh = settings(
+    max_examples=20,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+seeds = st.integers(0, 2**32 - 1)
+sizes = st.sampled_from([1, 2, 5])
+scales = st.sampled_from([1e-30, 1e-12, 1.0, 1e8, 1e15])
+EMPTY = GradientMoments(jnp.zeros(3), jnp.full(3, jnp.inf), jnp.float32(0))
+
+
+def stack(seed, size, scale=1.0, offset=0.0):
+    z = np.random.default_rng(seed).normal(size=(size, 3))
+    return jnp.asarray(scale * (offset + z), jnp.float32)
+
+
+def assert_same(a, b, scale=1.0):
+    np.testing.assert_allclose(a.count, b.count)
+    np.testing.assert_allclose(a.mean, b.mean, rtol=1e-5, atol=2e-6 * scale)
+    np.testing.assert_allclose(a.variance, b.variance, rtol=2e-3)
+
+
+@fresh
+@given(seed=seeds, cut=st.sampled_from([0, 1, 2, 5, 7, 8]), scale=scales)
+def test_merged_splits_are_the_whole(seed, cut, scale):
+    grads = stack(seed, 8, scale)
+    merged = merge_moments(
+        moments_from_per_example(grads[:cut]), moments_from_per_example(grads[cut:])
+    )
+    assert_same(merged, moments_from_per_example(grads), scale)
+
+
+@fresh
+@given(seed=seeds, sizes=st.tuples(sizes, sizes, sizes), scale=scales)
+def test_merging_is_associative_and_commutative(seed, sizes, scale):
+    a, b, c = (
+        moments_from_per_example(stack(seed + i, n, scale, offset=i)) for i, n in enumerate(sizes)
+    )
+    assert_same(merge_moments(a, b), merge_moments(b, a), scale)
+    left = merge_moments(merge_moments(a, b), c)
+    assert_same(left, merge_moments(a, merge_moments(b, c)), scale)
+
+
+@pytest.mark.parametrize("size", [0, 1, 2, 5])
+@pytest.mark.parametrize("scale", [1e-30, 1.0])
+def test_an_empty_batch_changes_nothing(size, scale):
+    moments = moments_from_per_example(stack(0, size, scale))
+    chex.assert_trees_all_close(merge_moments(moments, EMPTY), moments, rtol=1e-6)
+    chex.assert_trees_all_close(merge_moments(EMPTY, moments), moments, rtol=1e-6)
+
+
+def test_an_empty_batch_may_hold_anything():
+    moments = moments_from_per_example(stack(0, 5))
+    rubbish = GradientMoments(jnp.full(3, jnp.nan), jnp.full(3, jnp.nan), jnp.float32(0))
+    for merged in (merge_moments(moments, rubbish), merge_moments(rubbish, moments)):
+        chex.assert_trees_all_close(merged, moments, rtol=1e-6)
+
+
+def test_batches_of_constants_that_differ_too_little_to_square_stay_uncertain():
+    """The two means are known to differ, whatever becomes of their squared difference."""
+    a = moments_from_per_example(jnp.full((4,), 2e-19))
+    b = moments_from_per_example(jnp.full((4,), 1e-19))
+    assert merge_moments(a, b).variance > 2.8e-39
+
+
+def test_nothing_cancels_where_the_mean_is_large(moments_oracle):
+    grads = stack(0, 64, offset=1e4)
+    merged = EMPTY
+    for row in grads:
+        merged = merge_moments(merged, moments_from_per_example(row[None]))
+    np.testing.assert_allclose(merged.variance, moments_oracle(grads)[1], rtol=3e-3)
+
+
+def test_evidence_that_is_not_finite_survives_a_merge():
+    bad = moments_from_per_example(jnp.array([[jnp.nan, 0.0, jnp.inf], [0.0, 1.0, 0.0]]))
+    merged = merge_moments(bad, moments_from_per_example(stack(0, 5)))
+    assert np.isfinite(merged.variance).tolist() == [False, True, False]
+    assert not aligned(-jnp.ones(3), *merged, 1.0, -5.0)[jnp.array([0, 2])].any()
+
+
+@pytest.mark.parametrize("count", [5, 5.0, np.float32(5), jnp.int32(5)])
+def test_counts_may_be_numbers(count):
+    moments = moments_from_per_example(stack(0, 5))
+    merged = merge_moments(moments._replace(count=count), moments)
+    assert_same(merged, merge_moments(moments, moments))
+
+
+def test_narrow_moments_merge_in_float32():
+    moments = jax.tree.map(lambda x: x.astype(jnp.bfloat16), moments_from_per_example(stack(0, 5)))
+    merged = merge_moments(moments, moments_from_per_example(stack(1, 5)))
+    chex.assert_type(list(merged), jnp.float32)
+
+
+def test_trees_and_scalars_merge_under_jit():
+    def of(seed):
+        g = stack(seed, 4)
+        return moments_from_per_example({"w": g, "b": g[:, 0]})
+
+    merged = jax.jit(merge_moments)(of(0), of(1))
+    whole = moments_from_per_example(jnp.concatenate([stack(0, 4), stack(1, 4)]))
+    assert_same(GradientMoments(merged.mean["w"], merged.variance["w"], merged.count), whole)
+    assert merged.mean["b"].shape == ()
+
+
+@pytest.mark.parametrize("shape", [(1,), (), (2, 3)])
+def test_shapes_that_differ_are_refused_by_name(shape):
+    a = moments_from_per_example({"dense": {"w": jnp.ones((2, 3))}})
+    b = moments_from_per_example({"dense": {"w": jnp.ones((2, *shape))}})
+    with pytest.raises(ValueError, match=r"'dense/w'.*same parameters") as error:
+        merge_moments(a, b)
+    assert "(3,)" in str(error.value)
+    assert str(shape) in str(error.value)
+
+
+def test_trees_that_differ_are_refused():
+    a = moments_from_per_example({"a": jnp.ones((2, 3))})
+    b = moments_from_per_example({"b": jnp.ones((2, 3))})
+    with pytest.raises(ValueError, match="a"):
+        merge_moments(a, b)
+
+
+def as_they_are(moments):
+    return moments
+
+
+@functools.partial(jax.jit, static_argnums=2)
+def reduced(grads, weights, local=as_they_are):
+    def shard(grads, weights):
+        return reduce_moments(local(moments_from_per_example(grads, weights)), "batch")
+
+    spec = P("batch")
+    mesh = jax.make_mesh((8,), ("batch",), axis_types=(jax.sharding.AxisType.Auto,))
+    return jax.shard_map(shard, mesh=mesh, in_specs=(spec, spec), out_specs=P())(grads, weights)
+
+
+@fresh
+@given(seed=seeds, per_shard=st.sampled_from([1, 3]), scale=scales)
+def test_eight_shards_are_the_whole_batch(seed, per_shard, scale):
+    grads = stack(seed, 8 * per_shard, scale)
+    whole = moments_from_per_example(grads)
+    assert_same(reduced(grads, jnp.ones(8 * per_shard)), whole, scale)
+
+
+def test_shards_without_observations_change_nothing():
+    grads = stack(0, 32)
+    weights = jnp.ones(32).at[:8].set(0).at[17:20].set(0)
+    poisoned = jnp.where(weights[:, None] > 0, grads, jnp.nan)
+    want = moments_from_per_example(grads[weights > 0])
+    assert_same(reduced(poisoned, weights), want)
+
+    def rubbish(m):
+        empty = m.count == 0
+        return m._replace(
+            mean=jnp.where(empty, jnp.nan, m.mean), variance=jnp.where(empty, jnp.nan, m.variance)
+        )
+
+    assert_same(reduced(poisoned, weights, rubbish), want)
+
+
+def test_a_mesh_without_observations_is_an_empty_batch():
+    assert_same(reduced(stack(0, 8), jnp.zeros(8)), EMPTY)
+
+
+def test_shards_that_differ_too_little_to_square_stay_uncertain():
+    grads = jnp.asarray(np.where(np.arange(8) % 2, 2.2e-19, 0.2e-19)[:, None], jnp.float32)
+    moments = reduced(grads, jnp.ones(8))
+    assert moments.variance[0] > 1e-38
+    assert not aligned(-jnp.ones(1), *moments, 1.0, 4.0)[0]
+
+
+def test_one_bad_shard_spoils_its_coordinate_alone():
+    grads = stack(0, 16).at[3, 1].set(jnp.nan)
+    moments = reduced(grads, jnp.ones(16))
+    assert np.isfinite(moments.variance).tolist() == [True, False, True]
+
+
+def test_nothing_cancels_across_shards(moments_oracle):
+    grads = stack(0, 64, offset=1e4)
+    moments = reduced(grads, jnp.ones(64))
+    np.testing.assert_allclose(moments.variance, moments_oracle(grads)[1], rtol=1e-3)
+
+
+def test_unweighted_shards_and_two_axes():
+    two = jax.make_mesh((4, 2), ("x", "y"), axis_types=(jax.sharding.AxisType.Auto,) * 2)
+    grads = stack(0, 16)
+    program = jax.shard_map(
+        lambda g: reduce_moments(moments_from_per_example(g), ("x", "y")),
+        mesh=two, in_specs=P(("x", "y")), out_specs=P(),
+    )  # fmt: skip
+    assert_same(program(grads), moments_from_per_example(grads))
