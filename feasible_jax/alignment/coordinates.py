@@ -51,7 +51,7 @@ def aligned(
     are decided on purpose:
 
     * mean and variance both 0: the batch is indifferent to the coordinate, moving it is neutral
-      to first order, True;
+      to first order, True (denormal numbers are 0 here, as they are to XLA on a CPU);
     * variance 0 and mean not: certain, True iff the direction is right; unless the mean is so
       small that its square is not representable, when nothing was learnt, False;
     * anything not finite, in update or moments, or fewer than two observations: False.

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, NamedTuple
 
 import jax
@@ -97,7 +98,7 @@ def feasible_updates(
     rule = coordinatewise() if rule is None else rule
     if not isinstance(rule, Rule):
         raise TypeError(f"rule={rule!r} is not a Rule: give one, as in rule=coordinatewise().")
-    if isinstance(confidence, (int, float)) and not 0 < confidence < 1:
+    if isinstance(confidence, Real) and not 0 < confidence < 1:
         raise ValueError(f"confidence={confidence}: give a probability in (0, 1), such as 0.95.")
     if test not in TESTS:
         raise ValueError(f"test={test!r}: choose one of {', '.join(map(repr, TESTS))}.")

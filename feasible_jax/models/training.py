@@ -96,7 +96,10 @@ def _train_step(model, params, opt_state, data, batch, learning_rate, weight_dec
         return jax.vmap(example_loss, in_axes=(None, 0))(params, examples).mean()
 
     loss, grads = jax.value_and_grad(batch_loss)(params)
-    updates, opt_state = _optimizer(learning_rate, weight_decay).update(grads, opt_state, params)
+    # optax raises its float decay to an integer power, which strict promotion refuses.
+    with jax.numpy_dtype_promotion("standard"):
+        optimizer = _optimizer(learning_rate, weight_decay)
+        updates, opt_state = optimizer.update(grads, opt_state, params)
     return optax.apply_updates(params, updates), opt_state, loss
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from feasible_jax.report.aggregate import mean_over_seeds
-from feasible_jax.report.groups import Group, find
+from feasible_jax.report.groups import PLAIN, Group, by_method, find
 from feasible_jax.report.verdicts import Comparison, compare_arms
 from feasible_jax.report.wording import MISSING, fixed, has_wrong_labels, number
 
@@ -33,7 +33,7 @@ class Finding(NamedTuple):
 
     Attributes:
       method: its name.
-      alone: the accuracies and the gap of the plain arm.
+      alone: the accuracies and the gap of the plain arm, or of all arms without a comparison.
       arms: one a feasible arm.
 
     >>> Finding("NegGrad+", "Alone: ...", ()).arms
@@ -52,7 +52,7 @@ def findings(groups: Sequence[Group]) -> tuple[Finding, ...]:
       groups: all of one scenario, as ``group_rows`` returns them.
 
     Returns:
-      One a method that ran both. "Better" and "worse" stand only where the paired 95% interval of
+      One a method. "Better" and "worse" stand only where the paired 95% interval of
       the Avg. Gap excludes 0; one seed gets the plain numbers.
 
     >>> def arm(name, *gaps):
@@ -63,21 +63,23 @@ def findings(groups: Sequence[Group]) -> tuple[Finding, ...]:
     'Alone: forget accuracy unknown, test accuracy unknown, Avg. Gap 9.1.'
     """
     comparisons = compare_arms(groups)
-    plain = {comparison.plain.method: comparison.plain for comparison in comparisons}
-    return tuple(
-        Finding(
-            method,
-            f"Alone: {numbers(alone, groups)}.",
-            tuple(_arm(c, groups) for c in comparisons if c.plain.method == method),
-        )
-        for method, alone in plain.items()
-    )
+    found = []
+    for method, members in by_method(groups).items():
+        arms = [c for c in comparisons if c.plain.method == method]
+        alone = [arms[0].plain] if arms else members
+        text = " ".join(f"{_who(group)}: {numbers(group, groups)}." for group in alone)
+        found.append(Finding(method, text, tuple(_arm(c, groups) for c in arms)))
+    return tuple(found)
+
+
+def _who(group: Group) -> str:
+    names = {PLAIN: "Alone", "feasible": "With feasible updates"}
+    return names.get(group.arm, f"With “{group.arm}”")
 
 
 def _arm(comparison: Comparison, groups: Sequence[Group]) -> ArmFinding:
     feasible = comparison.feasible
-    who = "feasible updates" if feasible.arm == "feasible" else f"“{feasible.arm}”"
-    shown = f"With {who}: {numbers(feasible, groups)}"
+    shown = f"{_who(feasible)}: {numbers(feasible, groups)}"
     text = f"{shown}{_change(comparison)}{_no_closer(feasible, groups)}"
     return ArmFinding(*_label(comparison), text)
 

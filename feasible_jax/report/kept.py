@@ -86,7 +86,7 @@ def _figure(entries: Sequence[Mapping[str, Any]]) -> Figure:
         row = lines.index((entry["method"], entry["arm"]))
         name = f"{entry['method']}, {entry['arm']}" if several_arms else entry["method"]
         axes = grid[row, scenarios.index(entry["scenario"])]
-        _draw(axes, shortened(name, 100 // len(scenarios)), entry, colours)
+        _draw(axes, shortened(name, 106 // len(scenarios)), entry, colours)
     for column, scenario in enumerate(scenarios):
         lowest = [axes for axes in grid[:, column] if axes.axison][-1]
         lowest.set_xlabel("Step")
@@ -103,7 +103,7 @@ _HEAD: dict[str, Any] = {"ha": "center", "va": "bottom", "weight": "bold", "font
 
 def _draw(axes: Axes, title: str, entry: Mapping[str, Any], colours: Mapping[str, str]) -> None:
     axes.set_axis_on()
-    axes.set_title(title, fontsize=9.5, weight="normal")
+    axes.set_title(title, fontsize=9.0, weight="normal")
     axes.set(ylim=(-4, 104), yticks=(0, 50, 100))
     axes.tick_params(labelbottom=False)
     steps = averaged(entry["steps"])

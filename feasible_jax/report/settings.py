@@ -1,6 +1,6 @@
 """How the hyper-parameters of a run were chosen, in words."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 _SELECTION = (
@@ -8,12 +8,15 @@ _SELECTION = (
     "the test set had no say"
 )
 _LABELS = {
-    "steps": "Steps, at most",
+    "momentum": "Momentum",
     "batch_size": "Batch size",
     "confidence": "Confidence of each test",
+    "density": "Density of the random mask",
     "fraction": "Fraction of the training set to forget",
+    "forget_class": "Class to forget",
     "epochs": "Epochs of the original and the retrained model",
     "seeds": "Seeds",
+    "seed": "Seed",
 }
 
 
@@ -21,29 +24,49 @@ def settings_of(config: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The settings worth a line, each with its name.
 
     Args:
-      config: as in ``Run.config``; ``"selection"`` may say what learning rates were chosen by.
+      config: as in ``Run.config``, in groups or not; ``"selection"`` may say what learning rates
+        were chosen by.
 
     Returns:
       Pairs of name and value; what the configuration does not hold is left out.
 
-    >>> settings_of({"batch_size": 128, "seeds": [0, 1]})
+    >>> settings_of({"search": {"batch_size": 128}, "seeds": [0, 1]})
     [('Batch size', '128'), ('Seeds', '0, 1')]
     """
-    pairs = []
-    rates = config.get("learning_rates")
-    if isinstance(rates, Sequence) and not isinstance(rates, str) and len(rates) > 1:
-        chosen = config.get("selection") or _SELECTION
-        text = f"chosen for every method and arm among {_text(rates)}, {chosen}"
-        pairs.append(("Learning rate", text))
-    elif rates is not None:
-        pairs.append(("Learning rate", f"{_text(rates)}, not tuned"))
-    known = ((label, config.get(key)) for key, label in _LABELS.items())
-    return pairs + [(label, _text(value)) for label, value in known if value is not None]
+    settings = dict(_flat(config))
+    lines = {"Learning rate": _learning_rate(settings), "Steps": _steps(settings)}
+    lines |= {label: _text(settings.get(key)) for key, label in _LABELS.items()}
+    return [(label, text) for label, text in lines.items() if text]
+
+
+def _flat(config: Mapping[str, Any]):
+    for key, value in config.items():
+        if isinstance(value, Mapping) and key != "steps":
+            yield from _flat(value)
+        else:
+            yield key, value
+
+
+def _learning_rate(settings: Mapping[str, Any]) -> str:
+    rates = settings.get("learning_rates") or settings.get("learning_rate")
+    if isinstance(rates, list | tuple) and len(rates) > 1:
+        chosen = settings.get("selection") or _SELECTION
+        return f"chosen for every method and arm among {_text(rates)}, {chosen}"
+    return f"{_text(rates)}, not tuned" if rates else ""
+
+
+def _steps(settings: Mapping[str, Any]) -> str:
+    steps, every = _text(settings.get("steps")), settings.get("look_every")
+    if steps and every:
+        return f"at most {steps}; a look every {every} steps, and the best look is kept"
+    return steps
 
 
 def _text(value: Any) -> str:
+    if value is None:
+        return ""
     if isinstance(value, list | tuple):
         return ", ".join(map(_text, value))
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return ", ".join(f"{key}: {_text(item)}" for key, item in value.items())
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -12,11 +12,12 @@ from feasible_jax.report.files import write_atomically
 from feasible_jax.report.run import Run
 
 _FILES = {"results.json": list, "config.json": dict, "curves.json": dict}
+_COMMAND = "command.txt"
 _KINDS = {list: "a list", dict: "an object"}
 
 
 def save_run(run: Run, folder: str | Path) -> None:
-    """Writes ``results.json`` (the rows), ``config.json`` (with the command) and ``curves.json``.
+    """Writes ``results.json`` (the rows), ``config.json``, ``curves.json`` and ``command.txt``.
 
     Args:
       run: what to write; numpy arrays become lists, and what JSON cannot say (NaN, infinity) null.
@@ -33,11 +34,12 @@ def save_run(run: Run, folder: str | Path) -> None:
     [{'tow': None}]
     """
     folder = Path(folder)
-    contents = (run.rows, dict(run.config) | {"command": run.command}, run.curves)
+    contents = (run.rows, run.config, run.curves)
     texts = [json.dumps(plain(content), indent=1, allow_nan=False) for content in contents]
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in zip(_FILES, texts, strict=True):
         write_atomically(folder / name, f"{text}\n".encode())
+    write_atomically(folder / _COMMAND, f"{run.command}\n".encode())
 
 
 def load_run(folder: str | Path) -> Run:
@@ -47,10 +49,10 @@ def load_run(folder: str | Path) -> Run:
       folder: the run directory.
 
     Returns:
-      The run.
+      The run; its command is empty where ``command.txt`` is missing.
 
     Raises:
-      FileNotFoundError: if the folder or a file in it is missing.
+      FileNotFoundError: if the folder or a JSON file in it is missing.
       ValueError: if a file is no JSON, or not of the expected kind.
 
     >>> load_run("/nowhere")
@@ -61,8 +63,9 @@ def load_run(folder: str | Path) -> Run:
     for i, row in enumerate(rows):
         if not isinstance(row, dict):
             raise ValueError(f"row {i} of {Path(folder) / 'results.json'} is no object: {row!r}.")
-    command = str(config.pop("command", ""))
-    return Run(rows, config, curves, command)
+    command = Path(folder) / _COMMAND
+    line = command.read_text(encoding="utf-8").strip() if command.is_file() else ""
+    return Run(rows, config, curves, line)
 
 
 def plain(value: Any) -> Any:

@@ -18,7 +18,7 @@ class ScenarioSummary(NamedTuple):
     Attributes:
       title: its name, as people read it.
       references: a sentence on the original and the retrained model.
-      findings: one a method that ran both plain and feasible.
+      findings: one a method.
 
     >>> ScenarioSummary("Random examples", "", ()).findings
     ()
@@ -68,18 +68,14 @@ def summarise(groups: Sequence[Group]) -> list[ScenarioSummary]:
     'Random examples'
     """
     return [
-        ScenarioSummary(
-            scenario_title(scenario),
-            _references(members),
-            findings(members),
-        )
+        ScenarioSummary(scenario_title(scenario), _references(members), findings(members))
         for scenario, members in by_scenario(groups).items()
     ]
 
 
 def _tally(verdicts: Counter) -> str:
     parts = [
-        f"came closer to it in {verdicts['better']}",
+        f"came closer to that model in {verdicts['better']}",
         f"ended further away in {verdicts['worse']}",
         f"made no clear difference in {verdicts['no clear difference']}",
     ]

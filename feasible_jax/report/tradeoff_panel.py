@@ -40,8 +40,8 @@ def draw_panel(
     >>> from matplotlib.figure import Figure
     >>> axes = Figure().subplots()
     >>> draw_panel(axes, [], {}, {}, View((0.0, 100.0), (0.0, 100.0)), "Random", "Forget")
-    >>> axes.get_xlim()
-    (0.0, 100.0)
+    >>> axes.get_xlabel()
+    'Forget'
     """
     axes.set_axis_on()
     axes.set(title=title, xlabel=x_label, ylabel="Test accuracy (%)", xlim=view.x, ylim=view.y)

@@ -13,9 +13,9 @@ def write_report(run: Run, folder: str | Path) -> Path:
     Args:
       run: what to report.
       folder: the run directory, made where it does not exist. It gets ``results.json``,
-        ``config.json``, ``curves.json``, ``tradeoff.png``, ``kept.png``, ``losses.png`` and
-        ``index.html``, each written aside and renamed. Results come first, so that they are safe
-        should a picture fail.
+        ``config.json``, ``curves.json``, ``command.txt``, ``tradeoff.png``, ``kept.png``,
+        ``losses.png`` and ``index.html``, each written aside and renamed. Results come first, so
+        that they are safe should a picture fail.
 
     Returns:
       The path of ``index.html``.
@@ -29,7 +29,7 @@ def write_report(run: Run, folder: str | Path) -> Path:
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     page = write_report(Run([], {"seeds": [0]}, {}, "feasible-jax demo"), folder)
     ...     sorted(path.name for path in page.parent.iterdir())
-    ['config.json', 'curves.json', 'index.html', 'results.json']
+    ['command.txt', 'config.json', 'curves.json', 'index.html', 'results.json']
     """
     save_run(run, folder)
     return write_page(run, folder)

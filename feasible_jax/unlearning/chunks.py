@@ -31,7 +31,7 @@ def make_chunk(step: Callable, length: int, example_args: tuple) -> Callable:
     on_cpu = jax.default_backend() == "cpu"
     if on_cpu and "conv_general_dilated" in str(jitted.trace(*example_args).jaxpr):
         return lambda *args: _dispatch(jitted, length, *args)
-    return jax.jit(lambda *args: _scan(step, length, *args))
+    return jax.jit(lambda *args: _scan(jitted, length, *args))  # jitted: it is traced already
 
 
 def _scan(step, length, state: LoopState, *rest: Any) -> tuple[LoopState, Record]:

@@ -15,7 +15,7 @@ from feasible_jax.alignment import (
 )
 from feasible_jax.moments import moments_from_per_example
 
-TRIALS = 40_000
+TRIALS = 20_000
 TINY = float(np.finfo(np.float32).tiny)
 INF, NAN = np.inf, np.nan
 

@@ -3,12 +3,19 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import feasible_jax as fj
 
+SGD = optax.sgd(1.0)
+
+
+traces = []
+
 
 def loss_fn(params, example):
+    traces.append(None)  # this runs when JAX traces, not when it computes
     inputs, label = example
     logits = inputs.astype(params["w"].dtype) @ params["w"] + params["b"]
     return jax.nn.logsumexp(logits) - logits[label]
@@ -27,6 +34,11 @@ def gradient_by_hand(params, example):
 @pytest.fixture
 def loss():
     return loss_fn
+
+
+@pytest.fixture
+def traces_of_loss():
+    return traces
 
 
 @pytest.fixture
@@ -65,12 +77,11 @@ def lone_examples():
 @pytest.fixture
 def one_step(loss, lone_examples):
     """One step of plain gradient descent, with the learning rate 1 that makes it plain to see."""
-    import optax
 
     def step(method, params, batch_size=5, **kwargs):
         result = fj.unlearn(
             kwargs.pop("loss_fn", loss), params, **{**lone_examples, **kwargs},
-            method=method, optimizer=optax.sgd(1.0), steps=1, batch_size=batch_size, progress=False,
+            method=method, optimizer=SGD, steps=1, batch_size=batch_size, progress=False,
         )  # fmt: skip
         return {name: np.asarray(params[name] - result.params[name]) for name in params}, result
 

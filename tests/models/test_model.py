@@ -44,6 +44,7 @@ def test_per_example_gradients_add_up_to_the_gradient(name):
         np.testing.assert_allclose(each.sum(0), whole, rtol=1e-3, atol=1e-4 * scale + 1e-6)
 
 
+@pytest.mark.parametrize("name", ["mlp", "cnn"])
 def test_the_key_decides_the_parameters(name):
     model = build_model(name, (8, 8, 1), 4, **SMALL[name])
     one, same, other = (model.init(jax.random.key(seed)) for seed in (0, 0, 1))

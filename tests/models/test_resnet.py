@@ -22,13 +22,13 @@ def test_it_is_the_resnet_18_of_the_literature():
 def test_gradients_of_examples_add_up_to_the_gradient_of_the_batch():
     images = np.random.default_rng().normal(size=(4, 5, 5, 3)).astype(np.float32)
     block = BasicBlock(features=32, stride=2)
-    params = block.init(jax.random.key(0), images)
+    params = jax.jit(block.init)(jax.random.key(0), images)
 
     def objective(params, images):
         return jnp.sum(block.apply(params, images) ** 2)
 
-    whole = jax.grad(objective)(params, images)
-    each = jax.vmap(jax.grad(objective), (None, 0))(params, images[:, None])
+    whole = jax.jit(jax.grad(objective))(params, images)
+    each = jax.jit(jax.vmap(jax.grad(objective), (None, 0)))(params, images[:, None])
     for one, many in zip(jax.tree.leaves(whole), jax.tree.leaves(each), strict=True):
         np.testing.assert_allclose(many.sum(0), one, rtol=1e-3, atol=1e-3)
 

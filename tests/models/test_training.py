@@ -88,7 +88,20 @@ def test_one_compilation_however_many_epochs_rates_and_seeds(model):
     assert _train_step._cache_size() == compiled
 
 
-def test_the_first_step_is_adamw_and_the_rate_decays():
+def test_the_rate_decays_along_half_a_cosine(monkeypatch):
+    rates = []
+
+    def step(model, params, opt_state, data, batch, rate, weight_decay):
+        rates.append(float(rate))
+        return params, opt_state, 0.0
+
+    monkeypatch.setattr("feasible_jax.models.training._train_step", step)
+    model = Model("constant", lambda key: {"w": jnp.zeros((4, 3))}, _linear)
+    train(model, blobs(8), epochs=2, batch_size=4, learning_rate=0.1)
+    np.testing.assert_allclose(rates, [0.1, 0.0853553, 0.05, 0.0146447], rtol=1e-5)
+
+
+def test_the_first_step_is_adamw():
     model = Model("constant", lambda key: {"w": jnp.ones((4, 3))}, _linear)
     examples = blobs(9)
     params = train(model, examples, epochs=1, learning_rate=0.1, weight_decay=0.0)

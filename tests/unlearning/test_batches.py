@@ -30,5 +30,7 @@ def test_a_batch_is_a_function_of_its_key_and_may_exceed_the_set():
     one = draw_batch(key, jnp.arange(4), 64)
     assert one.shape == (64,)
     assert set(one.tolist()) == {0, 1, 2, 3}
-    np.testing.assert_array_equal(one, jax.jit(draw_batch, static_argnums=2)(key, jnp.arange(4), 64))
+    np.testing.assert_array_equal(
+        one, jax.jit(draw_batch, static_argnums=2)(key, jnp.arange(4), 64)
+    )
     assert (one != draw_batch(other, jnp.arange(4), 64)).any()

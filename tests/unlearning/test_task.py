@@ -68,7 +68,7 @@ def test_shapes_must_agree_between_the_sets():
 
 
 def test_ragged_inputs_are_refused():
-    with pytest.raises(ValueError, match="inhomogeneous|sequence"):
+    with pytest.raises(ValueError, match=r"inhomogeneous|sequence"):
         task(test=inputs([[1.0, 2.0], [1.0]]))
 
 

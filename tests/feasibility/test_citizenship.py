@@ -1,0 +1,229 @@
+"""Living with the other transformations of Optax."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from feasible_jax.feasibility import coordinatewise, feasible_updates, groupwise
+
+PARAMS = {"body": {"w": jnp.ones((2, 3)), "b": jnp.ones(3)}, "head": jnp.ones(2)}
+
+
+def stack(seed, offset=0.0, size=8, params=PARAMS):
+    rng = np.random.default_rng(seed)
+    return jax.tree.map(
+        lambda p: jnp.asarray(offset + rng.normal(size=(size, *p.shape)), jnp.float32), params
+    )
+
+
+def mean_of(grads):
+    return jax.tree.map(lambda g: g.mean(0), grads)
+
+
+def get(state, name="kept"):
+    return optax.tree_utils.tree_get(state, name)
+
+
+def signs_agree(updates, retain):
+    """No kept coordinate raises the retain loss of this batch, to first order."""
+    pairs = zip(jax.tree.leaves(updates), jax.tree.leaves(mean_of(retain)), strict=True)
+    return all(bool(jnp.all(u * g <= 0)) for u, g in pairs)
+
+
+def test_chain_and_named_chain():
+    retain = stack(0, 0.5)
+    plain = optax.chain(optax.sgd(0.1), feasible_updates("retain"))
+    named = optax.named_chain(("sgd", optax.sgd(0.1)), ("feasible", feasible_updates("retain")))
+    results = []
+    for tx in (plain, named):
+        updates, state = jax.jit(tx.update)(mean_of(retain), tx.init(PARAMS), PARAMS, retain=retain)
+        assert 0 < get(state) < 1
+        assert get(state, "step") == 1
+        assert get(state, "pass_rate")["retain"] == get(state)
+        results.append(updates)
+    chex.assert_trees_all_equal(*results)
+    assert state["feasible"].kept == get(state)
+
+
+def slippery(mask_last):
+    """Momentum and weight decay, before the mask or after it."""
+    base = optax.chain(optax.trace(0.9), optax.add_decayed_weights(0.1), optax.scale(-0.1))
+    mask = feasible_updates("retain", confidence=0.99)
+    return optax.chain(base, mask) if mask_last else optax.chain(mask, base)
+
+
+@pytest.mark.parametrize("mask_last", [True, False])
+def test_neither_momentum_nor_weight_decay_slips_past_a_mask_chained_last(mask_last):
+    tx = slippery(mask_last)
+    params, state, update = PARAMS, tx.init(PARAMS), jax.jit(tx.update)
+    steady = True
+    for seed in range(6):
+        retain = stack(seed, 0.8 if seed % 2 else -0.8)
+        updates, state = update(mean_of(stack(seed + 50, 0.5)), state, params, retain=retain)
+        steady &= signs_agree(updates, retain)
+        moved = sum(int(jnp.sum(u != 0)) for u in jax.tree.leaves(updates))
+        steady &= moved == round(float(get(state)) * 11)
+        params = optax.apply_updates(params, updates)
+    assert steady == mask_last  # the wrong order does let them pass, so this test can fail
+
+
+@pytest.mark.parametrize(
+    "base", [optax.adam(0.1), optax.adamw(0.1), optax.lion(0.1), optax.sgd(0.1, 0.9)]
+)
+def test_any_base_optimizer(base):
+    tx = optax.chain(base, feasible_updates("retain", "forget", confidence=0.6))
+    state, update = tx.init(PARAMS), jax.jit(tx.update)
+    for seed in range(3):
+        retain, forget = stack(seed), stack(seed + 9)
+        with jax.numpy_dtype_promotion("standard"):  # Optax's own sums need it
+            updates, state = update(mean_of(retain), state, PARAMS, retain=retain, forget=forget)
+        assert signs_agree(updates, retain)
+        assert signs_agree(jax.tree.map(jnp.negative, updates), forget)
+    assert update._cache_size() == 1
+
+
+@pytest.mark.parametrize("rule", [coordinatewise, lambda: groupwise("row")])
+def test_masked_leaves_pass_unchanged_and_evidence_may_cover_them(rule):
+    tx = optax.masked(
+        feasible_updates("retain", rule=rule()), {"body": {"w": True, "b": False}, "head": False}
+    )
+    grads = mean_of(stack(1))
+    retain = stack(0, 2.0)
+    state = tx.init(PARAMS)
+    updates, after = jax.jit(tx.update)(grads, state, PARAMS, retain=retain)
+    chex.assert_trees_all_equal(updates["head"], grads["head"])
+    chex.assert_trees_all_equal(updates["body"]["b"], grads["body"]["b"])
+    chex.assert_trees_all_equal_shapes_and_dtypes(after, state)
+    alone = feasible_updates("retain", rule=rule())
+    want, _ = alone.update(
+        grads["body"]["w"], alone.init(PARAMS["body"]["w"]), retain=retain["body"]["w"]
+    )
+    chex.assert_trees_all_close(updates["body"]["w"], want)
+    assert not np.array_equal(want, grads["body"]["w"])
+
+
+def test_a_mask_over_a_whole_subtree():
+    tx = optax.masked(feasible_updates("retain"), {"body": False, "head": True})
+    grads = mean_of(stack(1))
+    updates, _ = tx.update(grads, tx.init(PARAMS), PARAMS, retain=stack(0))
+    chex.assert_trees_all_equal(updates["body"], grads["body"])
+
+
+def test_partition_gives_each_part_its_own_rule():
+    tx = optax.partition(
+        {
+            "strict": optax.chain(optax.sgd(0.1), feasible_updates("retain", confidence=0.99)),
+            "rows": optax.chain(optax.sgd(0.1), feasible_updates("retain", rule=groupwise("row"))),
+            "frozen": optax.set_to_zero(),
+        },
+        {"body": {"w": "strict", "b": "frozen"}, "head": "rows"},
+    )
+    retain = stack(0, 1.0)
+    state, update = tx.init(PARAMS), jax.jit(tx.update)
+    for _ in range(2):
+        updates, state = update(mean_of(retain), state, PARAMS, retain=retain)
+    chex.assert_trees_all_equal(updates["body"]["b"], jnp.zeros(3))
+    assert signs_agree(updates, retain)
+    assert bool(jnp.any(updates["body"]["w"] != 0))
+    assert bool(jnp.any(updates["head"] != 0))
+    assert update._cache_size() == 1
+
+
+@pytest.mark.parametrize("confidence", [0.9, optax.linear_schedule(0.9, 0.6, 2)])
+def test_inject_hyperparams_traces_the_confidence(confidence):
+    tx = optax.inject_hyperparams(feasible_updates)(decrease="retain", confidence=confidence)
+    state, update = tx.init(PARAMS), jax.jit(tx.update)
+    grads, retain = jax.tree.map(jnp.negative, mean_of(stack(0, 0.4))), stack(0, 0.4)
+    kept = []
+    for _ in range(3):
+        _, state = update(grads, state, PARAMS, retain=retain)
+        kept.append(float(state.inner_state.kept))
+    np.testing.assert_allclose(
+        state.inner_state.confidence, state.hyperparams["confidence"], rtol=1e-6
+    )
+    assert update._cache_size() == 1
+    assert kept[0] <= kept[-1]
+    state.hyperparams["confidence"] = jnp.float32(0.999)
+    if isinstance(confidence, float):
+        _, state = update(grads, state, PARAMS, retain=retain)
+        assert update._cache_size() == 1
+        assert float(state.inner_state.kept) < kept[0]
+
+
+def test_none_leaves_are_no_parameters():
+    updates = {"a": -jnp.ones(2), "frozen": None, "deep": [None, -jnp.ones(())]}
+    retain = {"a": jnp.ones((4, 2)), "frozen": None, "deep": [None, jnp.ones(4)]}
+    tx = optax.chain(optax.sgd(1.0), feasible_updates("retain"))
+    state = tx.init(updates)
+    grads = jax.tree.map(jnp.negative, updates)
+    got, after = jax.jit(tx.update)(grads, state, updates, retain=retain)
+    chex.assert_trees_all_equal(got, updates)
+    chex.assert_trees_all_equal_structs(after, state)
+    # Evidence for what is left out may come along.
+    retain["frozen"] = jnp.ones((4, 7))
+    tx.update(grads, state, updates, retain=retain)
+
+
+def test_apply_if_finite_around_and_bad_evidence_inside():
+    tx = optax.apply_if_finite(optax.chain(optax.sgd(0.1), feasible_updates("retain")), 3)
+    retain = stack(0, 3.0)
+    grads = mean_of(retain)
+    state, update = tx.init(PARAMS), jax.jit(tx.update)
+    bad = jax.tree.map(lambda g: g.at[2].set(jnp.nan), retain)
+    updates, state = update(grads, state, PARAMS, retain=bad)
+    chex.assert_trees_all_equal(updates, jax.tree.map(jnp.zeros_like, PARAMS))
+    updates, state = update(grads, state, PARAMS, retain=retain)
+    assert get(state) > 0.5
+    poisoned = {**grads, "head": grads["head"].at[0].set(jnp.nan)}
+    updates, state = update(poisoned, state, PARAMS, retain=retain)
+    chex.assert_tree_all_finite((updates, get(state, "kept")))
+
+
+def test_multi_steps_sees_the_last_microbatch():
+    tx = optax.MultiSteps(optax.chain(optax.sgd(0.1), feasible_updates("retain")), 2)
+    state, update = tx.init(PARAMS), jax.jit(tx.update)
+    for seed in range(2):
+        retain = stack(seed, 1.0)
+        with jax.numpy_dtype_promotion("standard"):  # Optax's own sums need it
+            updates, state = update(mean_of(retain), state, PARAMS, retain=retain)
+    assert signs_agree(updates, retain)
+    assert get(state) > 0
+
+
+def test_inside_scan_and_vmap():
+    tx = optax.chain(optax.sgd(0.1), feasible_updates("retain"))
+    batches = jax.tree.map(lambda *leaves: jnp.stack(leaves), *[stack(i, 0.5) for i in range(4)])
+
+    def step(carry, retain):
+        params, state = carry
+        updates, state = tx.update(mean_of(retain), state, params, retain=retain)
+        return (optax.apply_updates(params, updates), state), get(state)
+
+    (_, state), kept = jax.lax.scan(step, (PARAMS, tx.init(PARAMS)), batches)
+    assert get(state, "step") == 4
+    assert kept.shape == (4,)
+    first = jax.jit(lambda retain: step((PARAMS, tx.init(PARAMS)), retain)[1])
+    alone = [first(jax.tree.map(lambda b, i=i: b[i], batches)) for i in range(4)]
+    together = jax.vmap(first)(batches)
+    np.testing.assert_allclose(together, jnp.stack(alone))
+
+
+def test_state_survives_flattening_and_a_round_trip_through_numpy():
+    tx = feasible_updates("retain")
+    state = tx.init(PARAMS)
+    leaves, treedef = jax.tree.flatten(state)
+    restored = treedef.unflatten([jnp.asarray(np.asarray(leaf)) for leaf in leaves])
+    _, after = jax.jit(tx.update)(mean_of(stack(0)), restored, retain=stack(1))
+    assert jax.tree.structure(after) == treedef
+
+
+def test_donated_buffers():
+    tx = feasible_updates("retain")
+    update = jax.jit(tx.update, donate_argnums=(0, 1))
+    state = jax.tree.map(jnp.copy, tx.init(PARAMS))
+    for seed in range(2):
+        _, state = update(mean_of(stack(seed)), state, retain=stack(seed))
+    assert state.step == 2

@@ -1,0 +1,32 @@
+from feasible_jax.report.cells import Cell, Column, cell
+from feasible_jax.report.groups import Group
+
+
+def group(key, *values):
+    rows = tuple({"seed": seed, key: value} for seed, value in enumerate(values))
+    return Group("random", "NegGrad+", "plain", False, rows)
+
+
+def test_mean_and_half_width():
+    assert cell(group("ra", 1.0, 2.0, 3.0), Column("RA", "ra")) == Cell("2.0", "2.5")
+
+
+def test_one_seed_has_no_half_width():
+    assert cell(group("ra", 97.04), Column("RA", "ra")) == Cell("97.0")
+
+
+def test_missing_values():
+    assert str(cell(group("ra", None, None), Column("RA", "ra"))) == "\N{EN DASH}"
+    assert str(cell(group("ra", None, 1.0, 1.0), Column("RA", "ra"), "*")) == "1.0±0.0*(2/3)"
+
+
+def test_intervals_that_say_nothing_are_left_out():
+    column = Column("Kept %", "kept", scale=100.0, interval="never")
+    assert cell(group("kept", 0.2, 0.4), column) == Cell("30.0")
+
+
+def test_settings_show_their_range():
+    column = Column("lr", "lr", setting=True)
+    assert str(cell(group("lr", 0.01, 0.01), column)) == "0.01"
+    assert str(cell(group("lr", 0.1, 0.001, 0.01), column)) == "0.001\N{EN DASH}0.1"
+    assert str(cell(group("lr", None), column)) == "\N{EN DASH}"
