@@ -2,17 +2,30 @@
 
 from feasible_jax.experiments.arms import ARMS, METHODS, make_feasibility, make_method
 from feasible_jax.experiments.build_task import BuiltTask, build_task
-from feasible_jax.experiments.config import StudyConfig, preset
-from feasible_jax.experiments.study import run_study
+from feasible_jax.experiments.config import (
+    SearchConfig,
+    SingleConfig,
+    StudyConfig,
+    TaskConfig,
+    preset,
+)
+from feasible_jax.experiments.single import SingleResult, run_single
+from feasible_jax.experiments.study import StudyResult, run_study
 
 __all__ = [
     "ARMS",
     "METHODS",
     "BuiltTask",
+    "SearchConfig",
+    "SingleConfig",
+    "SingleResult",
     "StudyConfig",
+    "StudyResult",
+    "TaskConfig",
     "build_task",
     "make_feasibility",
     "make_method",
     "preset",
+    "run_single",
     "run_study",
 ]

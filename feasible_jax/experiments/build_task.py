@@ -22,6 +22,10 @@ class BuiltTask(NamedTuple):
       task: with ``params`` the original model and ``retrained`` the one trained on the retain set.
       original_seconds: training time of the original model without compilation; None if loaded.
       retrained_seconds: likewise of the retrained model.
+
+    >>> built = build_task(TaskConfig(epochs=1, train_size=100), "random")
+    >>> built.task.name
+    'digits, random'
     """
 
     task: Task

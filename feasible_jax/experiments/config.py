@@ -63,6 +63,9 @@ class StudyConfig:
       methods: base methods by name.
       arms: ways to run each method, by name.
       seeds: number of seeds; each draws its own division, initial parameters and batches.
+
+    >>> StudyConfig(seeds=1).task.dataset
+    'digits'
     """
 
     task: TaskConfig = TaskConfig()

@@ -50,6 +50,16 @@ def run_study(config: StudyConfig, folder: Path, console: Console | None = None)
       ValueError: for unknown names or settings that do not fit the data, before any training; if
         the folder holds a study with other settings.
       FileNotFoundError: if the dataset is not there.
+
+    >>> import tempfile
+    >>> from feasible_jax.experiments.config import preset
+    >>> config = preset(
+    ...     "digits", scenarios=("random",), methods=("fine_tuning",), arms=("plain",), seeds=1,
+    ...     epochs=1, train_size=100, steps=10, learning_rates=(0.1,))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     result = run_study(config, Path(folder), Console(quiet=True))
+    >>> [row["method"] for row in result.rows]
+    ['original', 'retrained', 'fine-tuning']
     """
     if config.seeds < 1:
         raise ValueError(f"seeds={config.seeds}: give at least 1.")

@@ -24,6 +24,10 @@ class Requirements:
     Attributes:
       constraints: what must hold; their names are the keyword arguments of ``update``.
       needs: the cheapest kind of evidence that will do, see ``Rule.needs``.
+
+    >>> state = feasible_updates(decrease=("retain",)).init(jnp.zeros(2))
+    >>> state.requires.needs, state.requires.constraints[0].name
+    ('moments', 'retain')
     """
 
     constraints: tuple[Constraint, ...]
@@ -42,6 +46,11 @@ class FeasibleUpdatesState(NamedTuple):
       confidence: the confidence of the last test, in (0, 1).
       rule_state: whatever the rule remembers.
       requires: the evidence to supply, which a loop reads off the state through any wrapper.
+
+    >>> tx = optax.chain(optax.sgd(0.1), feasible_updates(decrease=("retain",)))
+    >>> state = tx.init(jnp.zeros(2))
+    >>> int(state[-1].step), sorted(state[-1].pass_rate)
+    (0, ['retain'])
     """
 
     step: jax.Array

@@ -17,6 +17,10 @@ class Evidence(NamedTuple):
         ask for means alone.
       count: number of observations.
       per_example: ``(B, *shape)`` stacks for the rules that ask for them, empty for others.
+
+    >>> import jax.numpy as jnp
+    >>> Evidence(mean=(jnp.zeros(3),), variance=(jnp.ones(3),), count=16).per_example
+    ()
     """
 
     mean: tuple[jax.Array, ...]
@@ -35,6 +39,10 @@ class Proposal(NamedTuple):
       evidence: what is known of each constraint's objective, by its name.
       critical: the critical value of each constraint's one-sided test, by its name.
       step: the number of steps before this one, an int32 scalar.
+
+    >>> import jax.numpy as jnp
+    >>> Proposal(("w",), (jnp.ones(2),), (), {}, {}, jnp.int32(0)).paths
+    ('w',)
     """
 
     paths: tuple[str, ...]
@@ -51,6 +59,11 @@ class Selection(NamedTuple):
     Attributes:
       keep: which coordinates pass, a boolean array per leaf that broadcasts to it.
       passes: which coordinates satisfy each constraint by itself, by its name, likewise.
+
+    >>> import jax.numpy as jnp
+    >>> mask = (jnp.array([True, False]),)
+    >>> Selection(keep=mask, passes={"retain": mask}).keep[0].tolist()
+    [True, False]
     """
 
     keep: tuple[jax.Array, ...]

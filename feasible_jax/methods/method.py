@@ -15,6 +15,9 @@ class Problem(NamedTuple):
       loss_fn: ``(params, example) -> scalar``, the training loss of ONE example.
       predict_fn: ``(params, inputs) -> logits``, or None where the caller has none.
       original_params: the parameters before unlearning.
+
+    >>> Problem(lambda params, example: params * example, None, 2.0).loss_fn(3.0, 4.0)
+    12.0
     """
 
     loss_fn: Callable[[Any, Any], jax.Array]
@@ -30,6 +33,9 @@ class Objective(NamedTuple):
       data: the set that its examples are drawn from, ``"forget"`` or ``"retain"``.
       loss: ``(problem, params, example, key) -> scalar`` for ONE example, with a random key of its
         own; None for the training loss itself, whose gradients are then shared with the test.
+
+    >>> Objective("forget", "forget").loss is None
+    True
     """
 
     name: str

@@ -25,6 +25,9 @@ class Stop(NamedTuple):
     Attributes:
       step: number of steps taken.
       reason: one sentence.
+
+    >>> Stop(10, "on_chunk asked to stop").step
+    10
     """
 
     step: int
@@ -39,6 +42,10 @@ class UnlearnResult(NamedTuple):
       history: per-step arrays.
       stop: None after a full run, else when and why it ended early.
       opt_state: the final state of the optimizer and of the feasibility transformation.
+
+    >>> history = History({}, np.ones(2), {}, {})
+    >>> UnlearnResult(jnp.zeros(2), history, None, ()).stop is None
+    True
     """
 
     params: Any

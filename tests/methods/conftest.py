@@ -31,6 +31,15 @@ def gradient_by_hand(params, example):
     return {"w": np.outer(inputs, residual), "b": residual}
 
 
+@pytest.fixture(autouse=True, scope="module")
+def quick_compilation():
+    """Programs here are compiled far longer than they run."""
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
+
+
 @pytest.fixture
 def loss():
     return loss_fn

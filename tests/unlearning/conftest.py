@@ -1,5 +1,6 @@
 """Linear regression, on which every step is known by hand."""
 
+import jax
 import numpy as np
 import pytest
 
@@ -7,6 +8,15 @@ import pytest
 def squared(params, example):
     inputs, target = example
     return 0.5 * (inputs @ params["w"] + params["b"] - target) ** 2
+
+
+@pytest.fixture(autouse=True, scope="module")
+def quick_compilation():
+    """Programs here are compiled far longer than they run."""
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
 
 
 @pytest.fixture

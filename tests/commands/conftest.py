@@ -1,0 +1,22 @@
+import sys
+
+import pytest
+
+from feasible_jax.cli import main
+
+
+@pytest.fixture
+def feasible_jax(monkeypatch, capsys):
+    """Runs the command line in this process; gives its exit status and what it printed."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["feasible-jax", *map(str, arguments)])
+        try:
+            main()
+            status = 0
+        except SystemExit as end:
+            status = end.code or 0
+        printed = capsys.readouterr()
+        return status, printed.out + printed.err
+
+    return run

@@ -1,0 +1,29 @@
+import jax.numpy as jnp
+import pytest
+
+from feasible_jax.experiments.arms import ARMS, METHODS, make_feasibility, make_method
+from feasible_jax.methods.method import check_method
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_methods_are_valid_and_made_once(name):
+    check_method(make_method(name, 10))
+    assert make_method(name, 10) is make_method(name, 10)
+
+
+@pytest.mark.parametrize("name", ARMS)
+def test_arms_are_made_once_and_all_but_plain_ask_the_same(name):
+    tx = make_feasibility(name, 0.9)
+    assert tx is make_feasibility(name, 0.9)
+    if name == "plain":
+        assert tx is None
+    else:
+        requires = tx.init(jnp.zeros(2)).requires
+        assert [(c.name, c.sign) for c in requires.constraints] == [("retain", 1), ("forget", -1)]
+
+
+def test_unknown_names_list_the_known_ones():
+    with pytest.raises(ValueError, match="gradient_ascent, neg_grad_plus"):
+        make_method("ascent", 10)
+    with pytest.raises(ValueError, match="plain, feasible"):
+        make_feasibility("masked")

@@ -1,0 +1,38 @@
+import json
+
+import numpy as np
+import pytest
+
+from feasible_jax.experiments.outcome import Label, kept_curves, loss_curves, make_row
+from feasible_jax.unlearning import History
+
+LABEL = Label("digits", "mlp", "random", "NegGrad+", "feasible", 0)
+
+
+def test_a_row_without_a_reference_leaves_the_comparison_open(built):
+    row = make_row(LABEL, built.task, built.task.params, 2.0, None)
+    assert row["avg_gap"] is None
+    assert row["rte_ratio"] is None
+    assert row["feasible"] is True
+    assert row["test_accuracy"] > 0
+    json.dumps(row, allow_nan=False)
+
+
+def test_a_row_is_compared_with_its_reference(built):
+    retrained = LABEL._replace(method="retrained", arm="reference")
+    reference = make_row(retrained, built.task, built.task.retrained, 4.0, None)
+    row = make_row(LABEL, built.task, built.task.params, 1.0, reference, {"steps": 3})
+    assert row["rte_ratio"] == pytest.approx(0.25)
+    assert row["avg_gap"] > 0
+    assert row["steps"] == 3
+    assert reference["feasible"] is False
+
+
+def test_curves_name_what_they_are_of(built):
+    history = History({}, np.ones(2), {"w": np.array([0.5, 1.0])}, {})
+    kept = kept_curves(LABEL, history)
+    assert kept["layers"] == {"w": [0.5, 1.0]}
+    assert kept["steps"] == [1, 2]
+    losses = loss_curves(LABEL, built.task, built.task.params)
+    assert losses["method"] == kept["method"] == "NegGrad+"
+    assert sum(losses["forget"]) == pytest.approx(1)

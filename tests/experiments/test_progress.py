@@ -1,0 +1,32 @@
+import io
+
+from rich.console import Console
+
+from feasible_jax.experiments.config import preset
+from feasible_jax.experiments.progress import StudyProgress
+
+
+def test_elsewhere_than_on_a_terminal_finished_cells_are_lines():
+    out = io.StringIO()
+    with StudyProgress(preset("digits"), Console(file=out)) as progress:
+        progress.advance("training")
+        progress.finished("random, seed 0: fine-tuning, plain")
+    assert out.getvalue().split("\n")[0] == "random, seed 0: fine-tuning, plain"
+
+
+def test_on_a_terminal_there_is_a_bar_with_time_left():
+    out = io.StringIO()
+    config = preset("digits", seeds=1, scenarios=("random",), methods=("fine_tuning",))
+    with StudyProgress(config, Console(file=out, force_terminal=True, width=120)) as progress:
+        progress.advance("training the original model")
+    assert "training the original model" in out.getvalue()
+    assert "left:" in out.getvalue()
+
+
+def test_the_amount_is_epochs_and_looks():
+    config = preset("digits", seeds=2, epochs=7, steps=25, look_every=10, learning_rates=(0.1, 0.2))
+    progress = StudyProgress(config, Console(quiet=True))
+    cells = len(config.methods) * len(config.arms)
+    looks = 3 * 2 + 3  # two learning rates on the first seed, one on the second
+    expected = len(config.scenarios) * (2 * 7 * 2 + cells * looks)
+    assert progress._progress.tasks[0].total == expected

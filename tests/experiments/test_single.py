@@ -1,0 +1,46 @@
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+from feasible_jax.experiments.config import SingleConfig, TaskConfig
+from feasible_jax.experiments.single import run_single
+from feasible_jax.unlearning.checkpoint import load_params
+
+CONFIG = SingleConfig(
+    task=TaskConfig(train_size=200, validation_size=100, test_size=100, epochs=3),
+    method="gradient_ascent",
+    learning_rate=0.01,
+    momentum=0.5,
+    steps=4,
+    batch_size=16,
+)
+
+
+@pytest.fixture(scope="module")
+def single(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("single")
+    return folder, run_single(CONFIG, folder, progress=False)
+
+
+def test_rows_checkpoint_and_curves(single):
+    folder, outcome = single
+    assert [row["method"] for row in outcome.study.rows] == [
+        "original",
+        "retrained",
+        "gradient ascent",
+    ]
+    assert outcome.study.rows[-1]["steps"] == 4
+    assert len(outcome.study.curves["histograms"]) == 3
+    loaded = load_params(folder / "checkpoint", outcome.result.params)
+    for a, b in zip(jax.tree.leaves(loaded), jax.tree.leaves(outcome.result.params), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_the_models_of_a_folder_are_not_trained_again(single, monkeypatch):
+    folder, outcome = single
+    module = sys.modules["feasible_jax.experiments.build_task"]
+    monkeypatch.setattr(module, "train", pytest.fail)
+    again = run_single(CONFIG, folder, progress=False)
+    assert again.study.rows[-1]["test_accuracy"] == outcome.study.rows[-1]["test_accuracy"]
