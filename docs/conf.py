@@ -1,4 +1,7 @@
-"""How Sphinx builds these pages: `python -m sphinx -W --keep-going -b html docs docs/_build/html`."""
+"""How Sphinx builds these pages.
+
+python -m sphinx -W --keep-going -b html docs docs/_build/html
+"""
 
 from sphinx.domains.python import PyObject
 

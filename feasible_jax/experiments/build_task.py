@@ -3,13 +3,14 @@
 import itertools
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from statistics import median
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from feasible_jax.data import load_dataset, make_split
+from feasible_jax.data import Dataset, Split, load_dataset, make_split
 from feasible_jax.experiments.config import TaskConfig
 from feasible_jax.models import build_model, cross_entropy, train
 from feasible_jax.unlearning.task import Examples, Task
@@ -66,17 +67,7 @@ def build_task(
     >>> len(built.task.forget.labels), len(built.task.retain.labels)
     (10, 90)
     """
-    dataset = load_dataset(config.dataset, config.data_dir)
-    split = make_split(
-        dataset,
-        scenario,
-        fraction=config.fraction,
-        forget_class=config.forget_class,
-        train_size=config.train_size,
-        validation_size=config.validation_size,
-        test_size=config.test_size,
-        seed=seed,
-    )
+    dataset, split = divide(config, scenario, seed)
     classes = len(dataset.classes)
     model = build_model(config.model, split.retain.inputs.shape[1:], classes)
 
@@ -104,6 +95,42 @@ def build_task(
         forget_true_labels=split.forget_true_labels,
     )
     return BuiltTask(task, original_seconds, retrained_seconds)
+
+
+def divide(config: TaskConfig, scenario: str, seed: int = 0) -> tuple[Dataset, Split]:
+    """Load and divide a dataset; also a quick check that a configuration fits its data.
+
+    Args:
+      config: dataset and division.
+      scenario: ``"random"``, ``"class"`` or ``"corrupted_labels"``.
+      seed: decides the division.
+
+    Returns:
+      The ``Dataset`` and its ``Split``.
+
+    Raises:
+      ValueError, FileNotFoundError: from the data room.
+
+    >>> dataset, split = divide(TaskConfig(train_size=100), "random")
+    >>> dataset.name, len(split.forget.labels)
+    ('digits', 10)
+    """
+    dataset = _load_once(config.dataset, config.data_dir)
+    split = make_split(
+        dataset,
+        scenario,
+        fraction=config.fraction,
+        forget_class=config.forget_class,
+        train_size=config.train_size,
+        validation_size=config.validation_size,
+        test_size=config.test_size,
+        seed=seed,
+    )
+    return dataset, split
+
+
+# A study divides the same dataset many times over.
+_load_once = lru_cache(maxsize=1)(load_dataset)
 
 
 def _timed_training(model, examples, epochs, seed, role, on_epoch) -> tuple[Any, float]:

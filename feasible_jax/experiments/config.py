@@ -20,6 +20,9 @@ class TaskConfig:
       validation_size: number of validation examples, None for a fifth of the training data.
       test_size: number of test examples, None for all.
       epochs: training epochs of the original and of the retrained model.
+
+    >>> TaskConfig(fraction=0.2).dataset
+    'digits'
     """
 
     dataset: str = "digits"
@@ -43,9 +46,12 @@ class SearchConfig:
       look_every: steps between two looks at the validation set; the best look is kept.
       batch_size: examples drawn from each set at a step.
       confidence: of the tests of feasible updates, in (0, 1).
+
+    >>> SearchConfig(learning_rates=(0.1,)).confidence
+    0.95
     """
 
-    learning_rates: tuple[float, ...] = (0.01, 0.03, 0.1, 0.3, 1.0)
+    learning_rates: tuple[float, ...] = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
     steps: int = 200
     look_every: int = 10
     batch_size: int = 64
@@ -98,6 +104,9 @@ class SingleConfig:
       steps: number of steps.
       batch_size: examples drawn from each set at a step.
       seed: decides the division, the training and the batches.
+
+    >>> SingleConfig(arm="plain").method
+    'neg_grad_plus'
     """
 
     task: TaskConfig = TaskConfig()

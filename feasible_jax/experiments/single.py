@@ -9,6 +9,7 @@ import numpy as np
 import optax
 
 from feasible_jax.experiments.arms import ARMS, make_feasibility, make_method
+from feasible_jax.experiments.build_task import divide
 from feasible_jax.experiments.config import SingleConfig
 from feasible_jax.experiments.ledger import Ledger, plain
 from feasible_jax.experiments.outcome import Label, kept_curves, loss_curves, make_row
@@ -25,6 +26,9 @@ class SingleResult(NamedTuple):
       study: rows and curves, laid out as a study's.
       result: what ``unlearn`` returned.
       checkpoint: the folder of the unlearned parameters.
+
+    >>> SingleResult._fields
+    ('study', 'result', 'checkpoint')
     """
 
     study: StudyResult
@@ -45,9 +49,19 @@ def run_single(config: SingleConfig, folder: Path, *, progress: bool = True) -> 
 
     Raises:
       ValueError, TypeError, FileNotFoundError: for settings that do not fit, before training.
+
+    >>> import tempfile
+    >>> from feasible_jax.experiments.config import TaskConfig
+    >>> config = SingleConfig(task=TaskConfig(epochs=1, train_size=100), steps=5)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     outcome = run_single(config, Path(folder), progress=False)
+    >>> [row["method"] for row in outcome.study.rows]
+    ['original', 'retrained', 'NegGrad+']
     """
     feasibility = make_feasibility(config.arm, config.confidence, config.density)
     make_method(config.method, 10)
+    if config.task_function is None:
+        divide(config.task, config.scenario)
     ledger = Ledger(folder, plain(config))
     built = resolve_task(config, ledger.model, progress=progress)
     task = built.task

@@ -8,7 +8,7 @@ import numpy as np
 from rich.console import Console
 
 from feasible_jax.experiments.arms import ARMS, make_feasibility, make_method
-from feasible_jax.experiments.build_task import BuiltTask, build_task
+from feasible_jax.experiments.build_task import BuiltTask, build_task, divide
 from feasible_jax.experiments.config import StudyConfig
 from feasible_jax.experiments.ledger import Ledger, plain
 from feasible_jax.experiments.outcome import Label, kept_curves, loss_curves, make_row
@@ -24,6 +24,9 @@ class StudyResult(NamedTuple):
       rows: one dictionary a scenario, seed, method and arm; see ``evaluation.YARDSTICKS``.
       curves: ``"kept"``, the kept fraction of each layer over steps, and ``"histograms"``, losses
         of forget and test examples; of the first seed.
+
+    >>> StudyResult(rows=[], curves={"kept": [], "histograms": []}).rows
+    []
     """
 
     rows: list[dict[str, Any]]
@@ -67,6 +70,8 @@ def run_study(config: StudyConfig, folder: Path, console: Console | None = None)
         make_method(method, 10)
     for arm in config.arms:
         make_feasibility(arm, config.search.confidence)
+    for scenario in config.scenarios:
+        divide(config.task, scenario)
     ledger = Ledger(folder, plain(config))
     with StudyProgress(config, console or Console(stderr=True)) as progress:
         cells = [

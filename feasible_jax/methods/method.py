@@ -68,7 +68,9 @@ class Method(NamedTuple):
 
 
 def check_method(method: Method) -> None:
-    """Raise a ``ValueError`` that says what is wrong with a method, if something is."""
+    """Raise an error that says what is wrong with a method, if something is."""
+    if not isinstance(method, Method):
+        raise TypeError(f"method={method!r} is not a Method: call it, as in gradient_ascent().")
     names = [objective.name for objective in method.objectives]
     if not names or len(set(names)) != len(names):
         raise ValueError(

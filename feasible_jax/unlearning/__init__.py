@@ -1,7 +1,17 @@
 """The jitted loop: batches, evidence, update, mask; its history; tasks and checkpoints."""
 
+from feasible_jax.unlearning.checkpoint import load_params, save_params
 from feasible_jax.unlearning.history import History
 from feasible_jax.unlearning.task import Examples, Task
 from feasible_jax.unlearning.unlearn import Stop, UnlearnResult, unlearn
 
-__all__ = ["Examples", "History", "Stop", "Task", "UnlearnResult", "unlearn"]
+__all__ = [
+    "Examples",
+    "History",
+    "Stop",
+    "Task",
+    "UnlearnResult",
+    "load_params",
+    "save_params",
+    "unlearn",
+]

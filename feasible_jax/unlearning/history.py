@@ -11,6 +11,8 @@ from feasible_jax.unlearning.step import Record
 class History(NamedTuple):
     """Per-step arrays of a run of ``T`` steps.
 
+    The fractions are those of the first ``feasible_updates`` where several are chained.
+
     Attributes:
       losses: ``(T,)`` each, by the objective's name, and by the set's name where a constraint was
         tested on it: the mean loss of that step's batch before the update; NaN where the objective

@@ -41,7 +41,7 @@ class UnlearnResult(NamedTuple):
       params: the parameters after the last step; always finite.
       history: per-step arrays.
       stop: None after a full run, else when and why it ended early.
-      opt_state: the final state of the optimizer and of the feasibility transformation.
+      opt_state: the state of the optimizer and of the feasibility transformation after that step.
 
     >>> history = History({}, np.ones(2), {}, {})
     >>> UnlearnResult(jnp.zeros(2), history, None, ()).stop is None
@@ -109,7 +109,8 @@ def unlearn(
 
     Raises:
       ValueError: for empty or ragged sets, a loss that is not a scalar, a constraint without data,
-        hyper-parameters that the optimizer does not have, or sizes below 1.
+        hyper-parameters that the optimizer does not have or takes from a schedule, or sizes below 1.
+      TypeError: if ``method`` is not a ``Method``.
 
     Warns:
       RuntimeWarning: if a loss or a parameter stops being finite; the run then ends with the last

@@ -25,16 +25,11 @@ def test_the_demo_writes_everything_and_prints_a_table(feasible_jax, tmp_path):
 
 
 def test_a_dataset_that_is_not_there_says_how_to_get_it(feasible_jax, tmp_path, monkeypatch):
-    monkeypatch.setattr("feasible_jax.data.fashion_mnist.DEBIAN_FOLDER", tmp_path / "none", False)
-    status, printed = feasible_jax(
-        "demo",
-        "--out",
-        tmp_path / "out",
-        "--dataset",
-        "fashion_mnist",
-        "--data-dir",
-        tmp_path / "x",
-    )
+    monkeypatch.setattr("feasible_jax.data.fashion_mnist._SYSTEM_FOLDER", tmp_path / "none")
+    monkeypatch.delenv("FEASIBLE_JAX_DATA", raising=False)
+    out = tmp_path / "out"
+    status, printed = feasible_jax("demo", "--out", out, "--dataset", "fashion_mnist")
     assert status == 2
     assert "--data-dir" in printed
     assert "Traceback" not in printed
+    assert not out.exists()

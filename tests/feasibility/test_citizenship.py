@@ -70,9 +70,7 @@ def test_neither_momentum_nor_weight_decay_slips_past_a_mask_chained_last(mask_l
     assert steady == mask_last  # the wrong order does let them pass, so this test can fail
 
 
-@pytest.mark.parametrize(
-    "base", [optax.adam(0.1), optax.adamw(0.1), optax.lion(0.1), optax.sgd(0.1, 0.9)]
-)
+@pytest.mark.parametrize("base", [optax.adamw(0.1), optax.sgd(0.1, 0.9)])
 def test_any_base_optimizer(base):
     tx = optax.chain(base, feasible_updates("retain", "forget", confidence=0.6))
     state, update = tx.init(PARAMS), jax.jit(tx.update)
@@ -107,7 +105,7 @@ def test_masked_leaves_pass_unchanged_and_evidence_may_cover_them(rule):
 def test_a_mask_over_a_whole_subtree():
     tx = optax.masked(feasible_updates("retain"), {"body": False, "head": True})
     grads = mean_of(stack(1))
-    updates, _ = tx.update(grads, tx.init(PARAMS), PARAMS, retain=stack(0))
+    updates, _ = jax.jit(tx.update)(grads, tx.init(PARAMS), PARAMS, retain=stack(0))
     chex.assert_trees_all_equal(updates["body"], grads["body"])
 
 

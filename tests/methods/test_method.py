@@ -114,3 +114,8 @@ def test_what_is_wrong_with_a_method_is_said(method, message):
     with pytest.raises(ValueError, match=message) as error:
         check_method(method)
     assert "'m'" in str(error.value)
+
+
+def test_a_method_that_was_not_called_is_refused():
+    with pytest.raises(TypeError, match=r"call it, as in gradient_ascent\(\)"):
+        check_method(methods.gradient_ascent)  # type: ignore[arg-type]

@@ -91,6 +91,20 @@ class TestAgainstWhatIsKnown:
         assert_close(result.opt_state, opt_state)
         assert 0 < result.history.kept.mean() < 1, "the test would show nothing otherwise"
 
+    def test_a_run_with_convolutions_is_one_too(self, params, sets):
+        """On a CPU it takes another way, see ``make_chunk``."""
+
+        def convolution(params, example):
+            inputs, target = example
+            out = jax.lax.conv(inputs[None, None], params["w"][None, None], (1,), "SAME")
+            return 0.5 * (jnp.sum(jnp.tanh(out)) + params["b"] - target) ** 2
+
+        result = run(convolution, params, sets, optimizer=HEAVY, steps=6, chunk_size=4)
+        want, opt_state = by_hand(convolution, params, sets, HEAVY, 6)
+        assert_close(result.params, want)
+        assert_close(result.opt_state, opt_state)
+        assert result.history.losses["forget"].shape == (6,)
+
     def test_a_run_does_not_depend_on_its_chunks(self, loss, params, sets):
         one, other = (run(loss, params, sets, steps=7, chunk_size=n) for n in (4, 50))
         assert_close(one.params, other.params)
