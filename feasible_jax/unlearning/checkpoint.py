@@ -81,6 +81,12 @@ def load_params(path: str | os.PathLike, like: Any) -> Any:
       FileNotFoundError: if nothing is at ``path``.
       ValueError: if no checkpoint is there, or a damaged one, or one whose leaves, shapes or
         dtypes differ from those of ``like``.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_params(folder + "/params", {"w": jnp.arange(3.0)})
+    ...     load_params(folder + "/params", {"w": jax.ShapeDtypeStruct((3,), jnp.float32)})["w"]
+    Array([0., 1., 2.], dtype=float32)
     """
     path = _resolve(path)
     place = path if path.exists() else _aside(path, "old")  # see the two renames of save_params

@@ -109,7 +109,8 @@ def unlearn(
 
     Raises:
       ValueError: for empty or ragged sets, a loss that is not a scalar, a constraint without data,
-        hyper-parameters that the optimizer does not have or takes from a schedule, or sizes below 1.
+        hyper-parameters that the optimizer does not have or takes from a schedule, or sizes
+        below 1.
       TypeError: if ``method`` is not a ``Method``.
 
     Warns:

@@ -46,6 +46,7 @@ def pytest_generate_tests(metafunc):
         "looking_rule": LOOKS,
         "testing_rule": TESTS_NOISE,
         "moments_rule": TAKES_MOMENTS,
+        "spread_rule": ["coordinatewise", "row", "numbered groups"],
     }.items():
         if name in metafunc.fixturenames:
             metafunc.parametrize(name, [RULES[n] for n in names], ids=names)

@@ -117,6 +117,7 @@ def test_the_step_counter_does_not_overflow():
     assert state.step == last
 
 
+@pytest.mark.slow
 def test_the_fraction_kept_is_exact_for_many_coordinates():
     """A float32 count of ones stands still at 2**24."""
     size = 2**24 + 2**23

@@ -10,7 +10,7 @@ from feasible_jax.feasibility import feasible_updates, groupwise
 from feasible_jax.moments import moments_from_per_example
 
 SHAPES = {"a": {"w": (6, 5), "b": (5,)}, "c": (2, 3, 4), "s": ()}
-fresh = settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+fresh = settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def halves(path, leaf):
@@ -52,7 +52,7 @@ def names_of(groups, path, shape):
 
 
 def brute_force(groups, updates, stacks, sign, confidence):
-    """Group by group and example by example, in float64; NaN near ties."""
+    """Group by group, in float64; NaN near ties."""
     labels = {path: names_of(groups, path, u.shape) for path, u in updates.items()}
     verdicts = {}
     for name in {n for label in labels.values() for n in np.ravel(label)}:
@@ -60,10 +60,7 @@ def brute_force(groups, updates, stacks, sign, confidence):
         q = np.zeros(size)
         for path, update in updates.items():
             mine = labels[path] == name
-            for n in range(size):
-                q[n] += np.sum(
-                    stacks[path][n].astype(np.float64)[mine] * update.astype(np.float64)[mine]
-                )
+            q += stacks[path].astype(np.float64)[:, mine] @ update.astype(np.float64)[mine]
         critical = scipy.stats.t.ppf(confidence, size - 1)
         if not np.any(q):
             verdicts[name] = 1.0
@@ -112,7 +109,7 @@ def test_equals_brute_force(groups, seed, size, exponent):
 
 
 def test_size_is_alpha_with_correlated_coordinates():
-    rows, size = 8_000, 16
+    rows, size = 5_000, 16
     rng = np.random.default_rng(0)
     updates = jnp.asarray(rng.normal(size=(rows, 5)), jnp.float32)
     noise = rng.normal(size=(size, rows, 1)) + 0.1 * rng.normal(size=(size, rows, 5))

@@ -165,15 +165,21 @@ def test_moments_that_are_not_finite_let_nothing_pass(moments_rule, drawn):
         chex.assert_trees_all_equal(kept, full(0.0))
 
 
-@pytest.mark.parametrize("size", [0, 1])
-def test_without_two_examples_nothing_passes(testing_rule, drawn, size):
+def test_a_single_example_lets_nothing_pass(testing_rule, drawn):
     updates = drawn[0]
-    few = jax.tree.map(lambda leaf: leaf[:size], welcome(updates))
+    one = jax.tree.map(lambda leaf: leaf[:1], welcome(updates))
     # The hardest case: a normal critical value that asks for less than nothing.
     tx = both(testing_rule, test="normal", confidence=0.01)
-    kept, state = jax.jit(tx.update)(updates, tx.init(updates), **few)
+    kept, state = jax.jit(tx.update)(updates, tx.init(updates), **one)
     chex.assert_trees_all_equal(kept, zeros_like(updates))
     assert state.kept == 0
+
+
+def test_no_example_lets_nothing_pass(spread_rule):
+    tx = feasible_updates("retain", rule=spread_rule())
+    updates = -jnp.ones((2, 2))
+    kept, _ = tx.update(updates, tx.init(updates), retain=jnp.zeros((0, 2, 2)))
+    chex.assert_trees_all_equal(kept, jnp.zeros((2, 2)))
 
 
 def test_zero_gradients_are_neutral(looking_rule, drawn):
@@ -247,30 +253,24 @@ def test_trees_without_leaves(any_rule, empty):
     assert after.kept == 0
 
 
-def test_leaves_without_entries(any_rule):
-    updates = {"none": jnp.zeros((0, 3)), "one": jnp.ones(1)}
-    evidence = {"none": jnp.zeros((SIZE, 0, 3)), "one": jnp.zeros((SIZE, 1))}
-    kept, state = masked(any_rule, updates, evidence)
+def test_numpy_numbers_and_empty_leaves_are_taken_as_arrays(any_rule):
+    tx = both(any_rule)
+    updates = {"a": np.ones(2, np.float32), "b": -0.5, "none": np.zeros((0, 3), np.float32)}
+    evidence = {"a": np.zeros((4, 2)), "b": np.zeros(4), "none": np.zeros((4, 0, 3))}
+    kept, state = tx.update(updates, tx.init(updates), retain=evidence, forget=evidence)
+    assert kept["a"].shape == (2,)
+    assert float(kept["b"]) in (0.0, -0.5)
     assert kept["none"].shape == (0, 3)
     assert state.kept_per_leaf["none"] == 0
 
 
-def test_numpy_and_numbers_are_taken_as_arrays(any_rule):
-    tx = both(any_rule)
-    updates = {"a": np.ones(2, np.float32), "b": -0.5}
-    evidence = {"a": np.zeros((4, 2), np.float32), "b": np.zeros(4, np.float32)}
-    kept, _ = tx.update(updates, tx.init(updates), retain=evidence, forget=evidence)
-    assert kept["a"].shape == (2,)
-    assert float(kept["b"]) in (0.0, -0.5)
-
-
-def test_sharded_parameters_keep_mask_and_sharding(any_rule):
+def test_sharded_parameters_keep_mask_and_sharding(spread_rule):
     mesh = jax.make_mesh((8,), ("x",), axis_types=(jax.sharding.AxisType.Auto,))
     whole, rows, columns = (
         jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(*axes))
         for axes in ((), ("x",), (None, "x"))
     )
-    tx = feasible_updates(decrease="retain", rule=any_rule(), confidence=0.6)
+    tx = feasible_updates(decrease="retain", rule=spread_rule(), confidence=0.6)
     rng = np.random.default_rng(0)
     updates = {"w": jnp.asarray(rng.normal(size=(16, 4)), jnp.float32)}
     retain = {"w": jnp.asarray(rng.normal(size=(6, 16, 4)), jnp.float32)}
