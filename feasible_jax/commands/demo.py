@@ -23,7 +23,7 @@ def demo(
     steps: int | None = None,
     epochs: int | None = None,
     train_size: int | None = None,
-    confidence: float | None = None,
+    confidences: tuple[float, ...] | None = None,
     learning_rates: tuple[float, ...] | None = None,
 ) -> None:
     """Forget with several methods, plain and feasible, and write a page that shows what happened.
@@ -45,8 +45,8 @@ def demo(
       steps: unlearning steps of a run.
       epochs: training epochs of the original and the retrained model.
       train_size: number of training examples.
-      confidence: of each test of feasible updates, in (0, 1).
-      learning_rates: those the search tries for every arm.
+      confidences: of the tests of feasible updates, in (0, 1), taken in turn by the trials.
+      learning_rates: one trial each, for every arm.
     """
     given = {
         "data_dir": str(data_dir) if data_dir else None,
@@ -58,7 +58,7 @@ def demo(
         "steps": steps,
         "epochs": epochs,
         "train_size": train_size,
-        "confidence": confidence,
+        "confidences": confidences,
         "learning_rates": learning_rates,
     }
     config = preset(dataset, **{name: value for name, value in given.items() if value is not None})

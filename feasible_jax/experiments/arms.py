@@ -31,15 +31,17 @@ class Arm(NamedTuple):
     Attributes:
       label: how tables call it.
       rule: ``density -> Rule``, or None where nothing is masked.
+      tests: whether the rule tests at a confidence.
     """
 
     label: str
     rule: Callable[[float], Rule] | None
+    tests: bool = False
 
 
 ARMS: dict[str, Arm] = {
     "plain": Arm("plain", None),
-    "feasible": Arm("feasible", lambda density: coordinatewise()),
+    "feasible": Arm("feasible", lambda density: coordinatewise(), tests=True),
     "random_mask": Arm("random mask", random_mask),
     "sign_mask": Arm("sign mask", lambda density: sign_agreement()),
 }
@@ -67,16 +69,16 @@ def make_method(name: str, num_classes: int) -> Method:
 
 @cache
 def make_feasibility(
-    arm: str, confidence: float = 0.95, density: float = 0.5
+    arm: str, density: float = 0.5
 ) -> optax.GradientTransformationExtraArgs | None:
     """What an arm chains after the optimizer; the same object for the same arguments.
 
     Every arm but the plain one asks that the retain loss must not increase and the forget loss
-    must not decrease.
+    must not decrease. The confidence is an injected hyper-parameter, to be set by
+    ``unlearn(hyperparams={"confidence": ...})``: a search over it compiles once.
 
     Args:
       arm: one of ``ARMS``.
-      confidence: of the tests, in (0, 1).
       density: of the random mask, in [0, 1].
 
     Returns:
@@ -91,8 +93,8 @@ def make_feasibility(
     rule = _known("arm", arm, ARMS).rule
     if rule is None:
         return None
-    return feasible_updates(
-        decrease=("retain",), increase=("forget",), confidence=confidence, rule=rule(density)
+    return optax.inject_hyperparams(feasible_updates)(
+        decrease=("retain",), increase=("forget",), confidence=0.95, rule=rule(density)
     )
 
 

@@ -38,24 +38,25 @@ class TaskConfig:
 
 @dataclass(frozen=True)
 class SearchConfig:
-    """The search that every arm gets alike.
+    """The search that every arm gets alike: one trial a learning rate.
 
     Attributes:
       learning_rates: of SGD, each tried for the full number of steps.
+      confidences: of the tests of feasible updates, each in (0, 1); the trials of an arm that tests
+        take them in turn, so that a second hyper-parameter buys it no further trials.
       steps: steps of a run.
       look_every: steps between two looks at the validation set; the best look is kept.
       batch_size: examples drawn from each set at a step.
-      confidence: of the tests of feasible updates, in (0, 1).
 
-    >>> SearchConfig(learning_rates=(0.1,)).confidence
-    0.95
+    >>> SearchConfig(learning_rates=(0.1,)).steps
+    200
     """
 
     learning_rates: tuple[float, ...] = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+    confidences: tuple[float, ...] = (0.75, 0.95)
     steps: int = 200
     look_every: int = 10
     batch_size: int = 64
-    confidence: float = 0.95
 
 
 @dataclass(frozen=True)
@@ -193,9 +194,9 @@ _PRESETS = {
             model="cnn",
             train_size=6000,
             validation_size=2000,
-            epochs=60,
+            epochs=70,
         ),
-        search=SearchConfig(learning_rates=(0.01, 0.03, 0.1, 0.3), steps=150),
+        search=SearchConfig(steps=150),
         seeds=2,
     ),
 }

@@ -9,7 +9,7 @@ from feasible_jax.unlearning.history import History
 from feasible_jax.unlearning.task import Task
 
 # Of a row whose model was trained, not unlearned.
-_NO_SETTINGS = {"learning_rate": None, "steps": None, "kept": None, "note": None}
+_NO_SETTINGS = dict.fromkeys(("learning_rate", "confidence", "steps", "kept", "note"))
 _COMPARED = ("avg_gap", "tow", "rte_minutes", "rte_ratio")
 
 
@@ -49,7 +49,7 @@ def make_row(
       params: its parameters.
       seconds: run time without compilation, None if unknown.
       reference: the retrained model's row; None if this is the one, or where there is none.
-      settings: ``learning_rate``, ``steps``, ``kept`` and ``note``.
+      settings: ``learning_rate``, ``confidence``, ``steps``, ``kept`` and ``note``.
 
     Returns:
       A flat dictionary, fit for JSON.

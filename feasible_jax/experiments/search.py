@@ -16,12 +16,24 @@ from feasible_jax.methods import Method
 from feasible_jax.unlearning import History, Task, unlearn
 
 
+class Setting(NamedTuple):
+    """What a search varies.
+
+    Attributes:
+      learning_rate: of SGD.
+      confidence: of the tests, in (0, 1); None for arms that test nothing.
+    """
+
+    learning_rate: float
+    confidence: float | None = None
+
+
 class Trial(NamedTuple):
-    """One run of one arm with one learning rate, kept at its best look.
+    """One run of one arm with one setting, kept at its best look.
 
     Attributes:
       params: the parameters at the best look.
-      learning_rate: of SGD.
+      setting: learning rate and confidence.
       steps: steps taken up to the best look.
       gap: mean absolute difference to the retrained model over forget, retain and validation
         accuracy, in points, at the best look.
@@ -31,7 +43,7 @@ class Trial(NamedTuple):
     """
 
     params: Any
-    learning_rate: float
+    setting: Setting
     steps: int
     gap: float
     seconds: float
@@ -49,13 +61,13 @@ def search(
     method: Method,
     feasibility: optax.GradientTransformation | None,
     config: SearchConfig,
-    learning_rates: Sequence[float],
+    settings: Sequence[Setting],
     seed: int,
-    on_look: Callable[[float, int, float], None] | None = None,
+    on_look: Callable[[Setting, int, float], None] | None = None,
 ) -> list[Trial]:
-    """Try each learning rate for the full number of steps; look at validation data on the way.
+    """Try each setting for the full number of steps; look at validation data on the way.
 
-    Every arm gets the same learning rates, steps and looks, and none sees the test set.
+    Every arm gets as many settings, steps and looks, and none sees the test set.
 
     Args:
       task: what to unlearn.
@@ -63,17 +75,30 @@ def search(
       method: the base method.
       feasibility: the arm's mask, None for the plain arm.
       config: steps, looks, batch size.
-      learning_rates: those to try.
+      settings: those to try.
       seed: of the batches.
-      on_look: called with learning rate, steps taken and gap after each look.
+      on_look: called with setting, steps taken and gap after each look.
 
     Returns:
-      One ``Trial`` a learning rate, in that order.
+      One ``Trial`` a setting, in that order.
     """
     return [
-        _run(task, reference, method, feasibility, config, rate, seed, on_look)
-        for rate in learning_rates
+        _run(task, reference, method, feasibility, config, setting, seed, on_look)
+        for setting in settings
     ]
+
+
+def settings_of(config: SearchConfig, tests: bool) -> tuple[Setting, ...]:
+    """The settings that an arm tries: one a learning rate, with the confidences in turn.
+
+    >>> settings_of(SearchConfig(learning_rates=(0.1, 1.0, 10.0), confidences=(0.7, 0.9)), True)[1]
+    Setting(learning_rate=1.0, confidence=0.9)
+    """
+    confidences = config.confidences if tests else (None,)
+    return tuple(
+        Setting(rate, confidences[i % len(confidences)])
+        for i, rate in enumerate(config.learning_rates)
+    )
 
 
 def best_trial(trials: Sequence[Trial]) -> Trial:
@@ -81,7 +106,7 @@ def best_trial(trials: Sequence[Trial]) -> Trial:
     return min(trials, key=lambda trial: trial.gap)
 
 
-def _run(task, reference, method, feasibility, config, rate, seed, on_look) -> Trial:
+def _run(task, reference, method, feasibility, config, setting, seed, on_look) -> Trial:
     best: list[tuple[float, int, Any]] = []
     chunk_seconds: list[float] = []
     clock = time.perf_counter()
@@ -94,7 +119,7 @@ def _run(task, reference, method, feasibility, config, rate, seed, on_look) -> T
         if not best or gap < best[0][0]:
             best[:] = [(gap, step, params)]
         if on_look is not None:
-            on_look(rate, step, gap)
+            on_look(setting, step, gap)
         clock = time.perf_counter()
 
     with warnings.catch_warnings():
@@ -110,7 +135,7 @@ def _run(task, reference, method, feasibility, config, rate, seed, on_look) -> T
             steps=config.steps,
             batch_size=config.batch_size,
             key=seed,
-            hyperparams={"learning_rate": rate},
+            hyperparams={k: v for k, v in setting._asdict().items() if v is not None},
             chunk_size=min(config.look_every, config.steps),
             on_chunk=look,
             predict_fn=task.predict_fn,
@@ -122,4 +147,4 @@ def _run(task, reference, method, feasibility, config, rate, seed, on_look) -> T
     # The median chunk leaves out the one that compiled.
     per_step = median(chunk_seconds or [np.nan]) / min(config.look_every, config.steps)
     note = result.stop.reason if result.stop is not None else None
-    return Trial(params, rate, step, gap, step * per_step, result.history, note)
+    return Trial(params, setting, step, gap, step * per_step, result.history, note)

@@ -58,7 +58,10 @@ def run_single(config: SingleConfig, folder: Path, *, progress: bool = True) -> 
     >>> [row["method"] for row in outcome.study.rows]
     ['original', 'retrained', 'NegGrad+']
     """
-    feasibility = make_feasibility(config.arm, config.confidence, config.density)
+    if not 0 < config.confidence < 1:
+        raise ValueError(f"confidence={config.confidence}: give a probability in (0, 1).")
+    arm = ARMS[config.arm]
+    feasibility = make_feasibility(config.arm, config.density)
     make_method(config.method, 10)
     if config.task_function is None:
         divide(config.task, config.scenario)
@@ -78,6 +81,7 @@ def run_single(config: SingleConfig, folder: Path, *, progress: bool = True) -> 
         steps=config.steps,
         batch_size=config.batch_size,
         key=config.seed,
+        hyperparams={"confidence": config.confidence} if arm.tests else None,
         predict_fn=task.predict_fn,
         progress=progress,
     )
@@ -93,6 +97,7 @@ def _report(config: SingleConfig, built: Any, result: UnlearnResult, seconds: fl
     method = make_method(config.method, task.num_classes).name
     settings = {
         "learning_rate": config.learning_rate,
+        "confidence": config.confidence if ARMS[config.arm].tests else None,
         "steps": len(result.history.kept),
         "kept": float(np.mean(result.history.kept)) if len(result.history.kept) else None,
         "note": result.stop.reason if result.stop else None,

@@ -13,7 +13,7 @@ from feasible_jax.experiments.config import StudyConfig
 from feasible_jax.experiments.ledger import Ledger, plain
 from feasible_jax.experiments.outcome import Label, kept_curves, loss_curves, make_row
 from feasible_jax.experiments.progress import StudyProgress
-from feasible_jax.experiments.search import Trial, best_trial, search
+from feasible_jax.experiments.search import Setting, Trial, best_trial, search, settings_of
 from feasible_jax.unlearning.task import Task
 
 
@@ -69,7 +69,7 @@ def run_study(config: StudyConfig, folder: Path, console: Console | None = None)
     for method in config.methods:
         make_method(method, 10)
     for arm in config.arms:
-        make_feasibility(arm, config.search.confidence)
+        make_feasibility(arm)
     for scenario in config.scenarios:
         divide(config.task, scenario)
     ledger = Ledger(folder, plain(config))
@@ -151,34 +151,35 @@ class _Unit:
 
     def _arm(self, task: Task, reference: dict, method: str, arm: str) -> dict[str, Any]:
         name = self._name(method, arm)
-        rates = self._learning_rates(method, arm)
+        settings = self._settings(method, arm)
         known = self.ledger.has(name)
-        outcome = self.ledger.cell(name, lambda: self._run(task, reference, method, arm, rates))
+        outcome = self.ledger.cell(name, lambda: self._run(task, reference, method, arm, settings))
         row = outcome["row"]
         self.progress.finished(
             f"{self.where}: {row['method']}, {row['arm']}: forget {row['forget_accuracy']:.1f}, "
             f"test {row['test_accuracy']:.1f}, Avg. Gap {row['avg_gap']:.2f}",
-            self.progress.looks(len(rates)) if known else 0,
+            self.progress.looks(len(settings)) if known else 0,
         )
         return outcome
 
     def _run(
-        self, task: Task, reference: dict, method_name: str, arm: str, rates: tuple[float, ...]
+        self, task: Task, reference: dict, method_name: str, arm: str, settings: tuple
     ) -> dict[str, Any]:
         method = make_method(method_name, task.num_classes)
         label = self._label(method.name, ARMS[arm].label)
         density = self._density(method_name) if arm == "random_mask" else 0.5
-        feasibility = make_feasibility(arm, self.config.search.confidence, density)
+        feasibility = make_feasibility(arm, density)
 
-        def on_look(rate, step, gap):
-            doing = f"{label.method}, {label.arm}, learning rate {rate:g}, gap {gap:.1f}"
+        def on_look(setting, step, gap):
+            rate = f"learning rate {setting.learning_rate:g}"
+            doing = f"{label.method}, {label.arm}, {rate}, step {step}, gap {gap:.1f}"
             self.progress.advance(f"{self.where}: {doing}")
 
         trials = search(
-            task, reference, method, feasibility, self.config.search, rates, self.seed, on_look
+            task, reference, method, feasibility, self.config.search, settings, self.seed, on_look
         )
         best = best_trial(trials)
-        row = make_row(label, task, best.params, best.seconds, reference, _settings(best))
+        row = make_row(label, task, best.params, best.seconds, reference, _about(best))
         outcome = {"row": row, "search": [_tried(trial) for trial in trials]}
         if arm == "feasible" and self.seed == 0:
             outcome["kept"] = kept_curves(label, best.history)
@@ -189,10 +190,11 @@ class _Unit:
     def _with_losses(self, outcome: dict, label: Label, task: Task, params: Any) -> dict[str, Any]:
         return outcome | ({"losses": loss_curves(label, task, params)} if self.seed == 0 else {})
 
-    def _learning_rates(self, method: str, arm: str) -> tuple[float, ...]:
+    def _settings(self, method: str, arm: str) -> tuple[Setting, ...]:
         if self.seed == 0:
-            return self.config.search.learning_rates
-        return (self._first_seed(method, arm)["learning_rate"],)
+            return settings_of(self.config.search, ARMS[arm].tests)
+        row = self._first_seed(method, arm)
+        return (Setting(row["learning_rate"], row["confidence"]),)
 
     def _density(self, method: str) -> float:
         """The density of the random mask: what the feasible arm kept, so that both are alike."""
@@ -204,15 +206,14 @@ class _Unit:
         return self.ledger.read(self._name(method, arm, seed=0))["row"]
 
 
-def _settings(trial: Trial) -> dict[str, Any]:
+def _about(trial: Trial) -> dict[str, Any]:
     kept = trial.history.kept[: max(trial.steps, 1)]
-    return {
-        "learning_rate": trial.learning_rate,
+    return trial.setting._asdict() | {
         "steps": trial.steps,
         "kept": float(np.mean(kept)) if len(kept) else None,
         "note": trial.note,
     }
 
 
-def _tried(trial: Trial) -> dict[str, float]:
-    return {"learning_rate": trial.learning_rate, "steps": trial.steps, "gap": trial.gap}
+def _tried(trial: Trial) -> dict[str, Any]:
+    return trial.setting._asdict() | {"steps": trial.steps, "gap": trial.gap}

@@ -62,6 +62,14 @@ def test_squares_that_underflow_one_by_one_do_not_understate_their_sum():
     assert not aligned(jnp.float32(-1), *moments, 1.0, 3.0)
 
 
+def test_squares_of_which_only_the_largest_survive_do_not_understate_their_sum():
+    """Two squares are normal numbers; the 62 that are not add up to as much."""
+    sizes = np.sqrt(np.where(np.arange(64) < 2, 33 * TINY, 0.95 * TINY))
+    grads = np.float32(sizes * np.where(np.arange(64) % 2, 1.0, -1.0))
+    variance = moments_from_per_example(jnp.asarray(grads)).variance
+    assert variance >= np.var(grads.astype(np.float64), ddof=1)
+
+
 @pytest.mark.parametrize("ratio", [1e3, 1e4])
 def test_nothing_cancels_where_the_mean_is_large(moments_oracle, ratio):
     grads = stack(0, 256, offset=ratio, shape=(50,))
