@@ -49,12 +49,12 @@ class SearchConfig:
       batch_size: examples drawn from each set at a step.
 
     >>> SearchConfig(learning_rates=(0.1,)).steps
-    200
+    150
     """
 
     learning_rates: tuple[float, ...] = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
     confidences: tuple[float, ...] = (0.75, 0.95)
-    steps: int = 200
+    steps: int = 150
     look_every: int = 10
     batch_size: int = 64
 
@@ -196,7 +196,5 @@ _PRESETS = {
             validation_size=2000,
             epochs=70,
         ),
-        search=SearchConfig(steps=150),
-        seeds=2,
     ),
 }
