@@ -3,7 +3,7 @@
     feasible-jax demo --dataset fashion_mnist --out demo_fashion
     python benchmarks/readme_results.py demo_fashion
 
-Every figure of that section comes from the run's ``results.json``, and the picture is the run's own.
+Every figure of that section comes from the run's ``results.json``; the picture is the run's own.
 """
 
 import shutil

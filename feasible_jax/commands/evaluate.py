@@ -26,13 +26,12 @@ def evaluate(run: Path, checkpoint: Path | None = None, out: Path | None = None)
     task = resolve_task(config, Ledger(run, plain(config)).model).task
     like = jax.eval_shape(lambda: task.params)
     params = load_params(checkpoint or run / "checkpoint", like)
-    columns = {"checkpoint": evaluate_model(task, params), "original": None, "retrained": None}
+    columns = {"checkpoint": evaluate_model(task, params)}
     columns["original"] = evaluate_model(task, task.params)
     if task.retrained is not None:
-        columns["retrained"] = evaluate_model(task, task.retrained)
-        columns = {name: compare(row, columns["retrained"]) for name, row in columns.items()}
-    else:
-        del columns["retrained"]
+        retrained = evaluate_model(task, task.retrained)
+        columns["retrained"] = retrained
+        columns = {name: compare(row, retrained) for name, row in columns.items()}
     _print(columns)
     if out is not None:
         write_json(out, columns)

@@ -1,6 +1,7 @@
 """``feasible-jax unlearn``: one method on one task."""
 
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -57,7 +58,7 @@ def unlearn(
       batch_size: examples drawn from each set at a step.
       seed: decides the division, the training and the batches.
     """
-    changes = {"fraction": fraction, "forget_class": forget_class}
+    changes: dict[str, Any] = {"fraction": fraction, "forget_class": forget_class}
     if model is not None:
         changes["model"] = model
     if data_dir is not None:

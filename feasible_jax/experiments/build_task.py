@@ -34,7 +34,7 @@ class BuiltTask(NamedTuple):
     retrained_seconds: float | None
 
 
-Trainer = Callable[[str, Callable[[], tuple[Any, float]], Any], tuple[Any, float]]
+Trainer = Callable[[str, Callable[[], tuple[Any, float]], Any], tuple[Any, float | None]]
 
 
 def build_task(

@@ -49,12 +49,12 @@ class SearchConfig:
       batch_size: examples drawn from each set at a step.
 
     >>> SearchConfig(learning_rates=(0.1,)).steps
-    150
+    120
     """
 
     learning_rates: tuple[float, ...] = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
     confidences: tuple[float, ...] = (0.75, 0.95)
-    steps: int = 150
+    steps: int = 120
     look_every: int = 10
     batch_size: int = 64
 
@@ -141,7 +141,7 @@ def preset(dataset: str, **changes: Any) -> StudyConfig:
     50
     """
     config = _PRESETS.get(dataset, _PRESETS["fashion_mnist"])
-    parts = {"task": {"dataset": dataset}, "search": {}, "study": {}}
+    parts: dict[str, dict[str, Any]] = {"task": {"dataset": dataset}, "search": {}, "study": {}}
     for name, value in changes.items():
         for part, kind in (("task", TaskConfig), ("search", SearchConfig), ("study", StudyConfig)):
             if name in kind.__dataclass_fields__ and name not in ("task", "search"):
@@ -196,5 +196,6 @@ _PRESETS = {
             validation_size=2000,
             epochs=70,
         ),
+        search=SearchConfig(steps=150),
     ),
 }

@@ -6,7 +6,7 @@ import numpy as np
 
 from feasible_jax.evaluation import compare, cross_entropy, evaluate, loss_histogram, predict
 from feasible_jax.unlearning.history import History
-from feasible_jax.unlearning.task import Task
+from feasible_jax.unlearning.task import Examples, Task
 
 # Of a row whose model was trained, not unlearned.
 _NO_SETTINGS = dict.fromkeys(("learning_rate", "confidence", "steps", "kept", "note"))
@@ -73,11 +73,11 @@ def kept_curves(label: Label, history: History) -> dict[str, Any]:
 
 def loss_curves(label: Label, task: Task, params: Any) -> dict[str, Any]:
     """Histograms of the losses of forget and of test examples."""
-    losses = [
-        cross_entropy(predict(task.predict_fn, params, examples))
-        for examples in (task.forget, task.test)
-    ]
-    histogram = loss_histogram(*losses)
+
+    def losses(examples: Examples) -> np.ndarray:
+        return cross_entropy(predict(task.predict_fn, params, examples))
+
+    histogram = loss_histogram(losses(task.forget), losses(task.test))
     return _about(label) | {
         name: np.asarray(values).tolist() for name, values in histogram._asdict().items()
     }

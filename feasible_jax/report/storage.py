@@ -92,7 +92,7 @@ def _read(folder: Path, name: str) -> Any:
     except FileNotFoundError:
         raise FileNotFoundError(
             f"{folder} is no run directory: {name} is missing. Give one that `feasible-jax demo` "
-            "or `feasible-jax benchmark` has written."
+            "or `feasible-jax unlearn` has written."
         ) from None
     except ValueError as error:
         raise ValueError(f"{path} is no JSON file ({error}): write the report again.") from error

@@ -136,7 +136,7 @@ def unlearn(
     tx = _chain(optimizer, feasibility)
     opt_state = jax.tree.map(jnp.asarray, _set_hyperparams(tx.init(params), hyperparams or {}))
     needs = merged_requirements(opt_state)
-    _check(loss_fn, params, data, method, needs, steps, batch_size, chunk_size, strategy)
+    _check(data, method, needs, steps, batch_size, chunk_size, strategy)
 
     state = LoopState(params, opt_state, key, jnp.zeros((), jnp.int32), jnp.ones((), bool))
     rest = (data, params, jnp.float32(steps))
@@ -176,8 +176,11 @@ class _Shapes:
 
 @lru_cache(maxsize=64)
 def _compiled_chunk(problem, method, tx, needs, batch_size, strategy, chunk_size, shapes):
-    step = make_step(problem, method, tx, dict(needs), batch_size, strategy)
     args, shapes.args = shapes.args, ()  # the cache must not keep the data alive
+    state, data, *_ = args
+    for examples in data.values():
+        check_scalar_loss(problem.loss_fn, state.params, examples)
+    step = make_step(problem, method, tx, dict(needs), batch_size, strategy)
     return make_chunk(step, chunk_size, args)
 
 
@@ -234,7 +237,7 @@ def _not_finite(method: Method, step: int) -> Stop:
     return Stop(step, reason)
 
 
-def _check(loss_fn, params, data, method, needs, steps, batch_size, chunk_size, strategy) -> None:
+def _check(data, method, needs, steps, batch_size, chunk_size, strategy) -> None:
     check_method(method)
     for name, value in (("steps", steps), ("batch_size", batch_size), ("chunk_size", chunk_size)):
         if not isinstance(value, (int, np.integer)) or value < 1:
@@ -253,4 +256,3 @@ def _check(loss_fn, params, data, method, needs, steps, batch_size, chunk_size, 
             check_batch(examples, None)
         except ValueError as error:
             raise ValueError(f"{name} set: {error}") from error
-        check_scalar_loss(loss_fn, params, examples)

@@ -280,8 +280,7 @@ class TestCompilation:
                 hyperparams={"learning_rate": rate},
             )  # fmt: skip
             counts.append(len(traces) - before)
-        # A run evaluates the loss abstractly once a set, to check it; only the first compiles.
-        assert counts[0] > counts[1] == counts[2] == len(sets)
+        assert counts[0] > counts[1] == counts[2] == 0
         tx = optax.chain(optax.sgd(0.2, momentum=0.9), FEASIBLE)
         assert_close(results[0.2].params, by_hand(loss, params, sets, tx, 5, evidence=True)[0])
         assert (results[0.1].params["w"] != results[0.2].params["w"]).any()
