@@ -196,6 +196,6 @@ _PRESETS = {
             validation_size=2000,
             epochs=70,
         ),
-        search=SearchConfig(steps=150),
+        search=SearchConfig(steps=100),
     ),
 }
