@@ -24,7 +24,6 @@ SHAPES = {"mlp": (8, 8, 1), "cnn": (28, 28, 1)}
 @pytest.mark.parametrize("model", SHAPES)
 @pytest.mark.parametrize("arm", ["plain", "sign_mask", "feasible"])
 def test_step(benchmark, model, arm):
-    pytest.importorskip("pytest_benchmark")
     shape = SHAPES[model]
     network = build_model(model, shape, 10)
     rng = np.random.default_rng(0)

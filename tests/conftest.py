@@ -1,7 +1,53 @@
 """Every test runs under strict promotion, on eight host devices."""
 
+import sys
+
 import jax
+import pytest
 
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+@pytest.fixture(scope="module")
+def quick_compilation():
+    """XLA without most of its optimizations, for the rooms that compile more than they compute."""
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
+
+
+OWN_TASK = """
+import numpy as np
+import jax.numpy as jnp
+import feasible_jax as fj
+
+def predict(w, inputs):
+    return inputs @ w
+
+def loss(w, example):
+    logits = predict(w, example.inputs)
+    return jnp.log(jnp.exp(logits).sum()) - logits[example.labels]
+
+def make():
+    rng = np.random.default_rng(0)
+    def some(n):
+        return fj.Examples(rng.normal(size=(n, 4)).astype("float32"), rng.integers(0, 3, n))
+    return fj.Task("mine", loss, predict, np.zeros((4, 3), "float32"), some(8), some(20), some(9),
+                   some(9), num_classes=3)
+
+def wrong():
+    return 3
+"""
+
+
+@pytest.fixture
+def own_task(tmp_path, monkeypatch):
+    """A module of a user's own in the working directory, without a retrained model; its name."""
+    (tmp_path / "task_of_my_own.py").write_text(OWN_TASK)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", list(sys.path))
+    yield "task_of_my_own"
+    sys.modules.pop("task_of_my_own", None)

@@ -20,7 +20,7 @@ def evaluate(
     *,
     seconds: float | None = None,
     seed: int = 0,
-    batch_size: int = 1000,
+    batch_size: int = 250,
 ) -> Row:
     """Measures one model by every yardstick, on all examples of the task.
 

@@ -31,7 +31,7 @@ def _logits(predict_fn: PredictFn, params: Params, inputs: Any) -> jax.Array:
 
 
 def predict(
-    predict_fn: PredictFn, params: Params, examples: Examples, batch_size: int = 1000
+    predict_fn: PredictFn, params: Params, examples: Examples, batch_size: int = 250
 ) -> Predictions:
     """Runs a model over examples, one batch at a time.
 

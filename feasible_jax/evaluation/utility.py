@@ -16,9 +16,9 @@ def utility_scores(
     task: Task,
     params: Params,
     *,
-    max_examples: int = 2000,
+    max_examples: int = 1000,
     seed: int = 0,
-    batch_size: int = 1000,
+    batch_size: int = 250,
 ) -> dict[str, float]:
     """Accuracy on the forget set, on a sample of the retain set and on the validation set.
 
@@ -50,9 +50,9 @@ def utility_gap(
     params: Params,
     reference: Mapping[str, float | None],
     *,
-    max_examples: int = 2000,
+    max_examples: int = 1000,
     seed: int = 0,
-    batch_size: int = 1000,
+    batch_size: int = 250,
 ) -> float:
     """The mean absolute difference to the retrained model, without a look at the test set.
 

@@ -5,12 +5,13 @@ from typing import Any
 
 _SELECTION = (
     "by the mean gap to the retrained model over forget, retain and validation accuracy; "
-    "the test set had no say"
+    "the test set had no say; the first seed searches, further seeds take its choice over"
 )
 _LABELS = {
     "momentum": "Momentum",
     "batch_size": "Batch size",
     "confidence": "Confidence of each test",
+    "confidences": "Confidences of the tests, taken in turn by the trials of an arm that tests",
     "density": "Density of the random mask",
     "fraction": "Fraction of the training set to forget",
     "forget_class": "Class to forget",

@@ -20,3 +20,8 @@ def feasible_jax(monkeypatch, capsys):
         return status, printed.out + printed.err
 
     return run
+
+
+@pytest.fixture(autouse=True, scope="module")
+def compile_quickly(quick_compilation):
+    """Programs here are compiled far longer than they run."""

@@ -25,3 +25,8 @@ def tiny():
 def built():
     config = TaskConfig(train_size=200, validation_size=100, test_size=100, epochs=5)
     return build_task(config, "corrupted_labels", seed=1)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def compile_quickly(quick_compilation):
+    """Programs here are compiled far longer than they run."""

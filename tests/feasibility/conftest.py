@@ -50,3 +50,8 @@ def pytest_generate_tests(metafunc):
     }.items():
         if name in metafunc.fixturenames:
             metafunc.parametrize(name, [RULES[n] for n in names], ids=names)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def compile_quickly(quick_compilation):
+    """Programs here are compiled far longer than they run."""

@@ -32,12 +32,8 @@ def gradient_by_hand(params, example):
 
 
 @pytest.fixture(autouse=True, scope="module")
-def quick_compilation():
+def compile_quickly(quick_compilation):
     """Programs here are compiled far longer than they run."""
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
 
 
 @pytest.fixture

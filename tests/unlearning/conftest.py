@@ -1,6 +1,5 @@
 """Linear regression, on which every step is known by hand."""
 
-import jax
 import numpy as np
 import pytest
 
@@ -11,12 +10,8 @@ def squared(params, example):
 
 
 @pytest.fixture(autouse=True, scope="module")
-def quick_compilation():
+def compile_quickly(quick_compilation):
     """Programs here are compiled far longer than they run."""
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
 
 
 @pytest.fixture
