@@ -54,7 +54,7 @@ def test_half_precision_logits_come_back_as_float32_on_the_host():
 def test_parameters_may_be_any_tree():
     params = {"w": PARAMS, "b": np.ones(3, np.float32)}
     examples = some_examples(3)
-    result = predict(lambda p, x: x @ p["w"] + p["b"], params, examples)
+    result = predict(lambda p, x: x @ p["w"] + p["b"][None], params, examples)
     np.testing.assert_allclose(result.logits, examples.inputs @ PARAMS + 1, rtol=1e-5, atol=1e-6)
 
 
