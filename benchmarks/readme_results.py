@@ -11,6 +11,8 @@ import sys
 from pathlib import Path
 
 from feasible_jax.report import load_run, markdown_table
+from feasible_jax.report.groups import group_rows
+from feasible_jax.report.summary import lead
 
 ROOT = Path(__file__).resolve().parent.parent
 START, END = "<!-- results -->", "<!-- end of results -->"
@@ -24,12 +26,13 @@ def main(folder: Path) -> None:
     shutil.copyfile(folder / "tradeoff.png", ROOT / PICTURE)
     section = f"""{START}
 
-`{run.command}` on two CPU cores:
+`{run.command}` on two CPU cores. {lead(group_rows(run.rows))}
 
 ![Test accuracy against forget accuracy, plain and with feasible updates]({PICTURE})
 
 {markdown_table(run)}
 {END}"""
+
     readme = ROOT / "README.md"
     before, _, rest = readme.read_text().partition(START)
     _, found, after = rest.partition(END)
