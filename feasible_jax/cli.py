@@ -25,5 +25,5 @@ def main() -> None:
         Console(stderr=True).print(f"[red]feasible-jax:[/red] {escape(str(error))}")
         sys.exit(2)
     except KeyboardInterrupt:
-        Console(stderr=True).print("Interrupted. The same command goes on where this one stopped.")
+        Console(stderr=True).print("Interrupted. What was finished is kept in the folder.")
         sys.exit(130)

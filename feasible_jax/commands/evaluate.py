@@ -15,7 +15,7 @@ from feasible_jax.unlearning.checkpoint import load_params
 
 
 def evaluate(run: Path, checkpoint: Path | None = None, out: Path | None = None) -> None:
-    """Measure a checkpoint by every yardstick, beside the original and the retrained model.
+    """Measure a checkpoint by every yardstick but run time, beside the original and the retrained.
 
     Args:
       run: a folder that feasible-jax unlearn wrote; its task is what is measured on.
@@ -26,10 +26,10 @@ def evaluate(run: Path, checkpoint: Path | None = None, out: Path | None = None)
     task = resolve_task(config, Ledger(run, plain(config)).model).task
     like = jax.eval_shape(lambda: task.params)
     params = load_params(checkpoint or run / "checkpoint", like)
-    columns = {"checkpoint": evaluate_model(task, params)}
-    columns["original"] = evaluate_model(task, task.params)
+    columns = {"checkpoint": evaluate_model(task, params, seed=config.seed)}
+    columns["original"] = evaluate_model(task, task.params, seed=config.seed)
     if task.retrained is not None:
-        retrained = evaluate_model(task, task.retrained)
+        retrained = evaluate_model(task, task.retrained, seed=config.seed)
         columns["retrained"] = retrained
         columns = {name: compare(row, retrained) for name, row in columns.items()}
     _print(columns)

@@ -124,11 +124,53 @@ class SingleConfig:
     seed: int = 0
 
 
+def check_study(config: StudyConfig) -> None:
+    """Raise a ``ValueError`` that names the first setting of a study that cannot work."""
+    search = config.search
+    for name, values in (
+        ("scenarios", config.scenarios),
+        ("methods", config.methods),
+        ("arms", config.arms),
+        ("learning_rates", search.learning_rates),
+        ("confidences", search.confidences),
+    ):
+        if isinstance(values, str) or not values or len(set(values)) != len(values):
+            raise ValueError(f"{name}={values!r}: give at least one, each once, as a tuple.")
+    check_positive(
+        seeds=config.seeds,
+        steps=search.steps,
+        look_every=search.look_every,
+        batch_size=search.batch_size - 1,  # a variance needs two
+        epochs=config.task.epochs,
+    )
+    check_rates(search.learning_rates, search.confidences)
+
+
+def check_positive(**values: int) -> None:
+    """Raise a ``ValueError`` that names the first value that is not a whole number above 0."""
+    for name, value in values.items():
+        if not isinstance(value, int) or value < 1:
+            least = 2 if name == "batch_size" else 1
+            raise ValueError(
+                f"{name}={value + least - 1}: give a whole number of at least {least}."
+            )
+
+
+def check_rates(learning_rates: tuple[float, ...], confidences: tuple[float, ...]) -> None:
+    """Raise a ``ValueError`` that names the first rate or confidence out of range."""
+    for rate in learning_rates:
+        if not 0 < rate < float("inf"):
+            raise ValueError(f"learning rate {rate}: give a finite number above 0.")
+    for confidence in confidences:
+        if not 0 < confidence < 1:
+            raise ValueError(f"confidence {confidence}: give a probability in (0, 1).")
+
+
 def preset(dataset: str, **changes: Any) -> StudyConfig:
     """Settings for a dataset that finish in minutes on two cores.
 
     Args:
-      dataset: its name; one without settings of its own gets Fashion-MNIST's.
+      dataset: its name; one without settings of its own gets the small CNN on all its examples.
       **changes: fields of ``StudyConfig``, ``TaskConfig`` or ``SearchConfig`` to set otherwise.
 
     Returns:
@@ -140,7 +182,7 @@ def preset(dataset: str, **changes: Any) -> StudyConfig:
     >>> preset("digits", seeds=1, steps=50).search.steps
     50
     """
-    config = _PRESETS.get(dataset, _PRESETS["fashion_mnist"])
+    config = _PRESETS.get(dataset, _GENERAL)
     parts: dict[str, dict[str, Any]] = {"task": {"dataset": dataset}, "search": {}, "study": {}}
     for name, value in changes.items():
         for part, kind in (("task", TaskConfig), ("search", SearchConfig), ("study", StudyConfig)):
@@ -186,6 +228,7 @@ def load_single_config(path: Path) -> SingleConfig:
         ) from error
 
 
+_GENERAL = StudyConfig(task=TaskConfig(model="cnn", epochs=70), search=SearchConfig(steps=100))
 _PRESETS = {
     "digits": StudyConfig(),
     "fashion_mnist": StudyConfig(

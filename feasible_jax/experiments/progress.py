@@ -64,10 +64,10 @@ class StudyProgress:
         if not self._console.is_terminal:
             self._console.print(cell)
 
-    def looks(self, learning_rates: int) -> int:
-        """The units of work in a cell that tries so many learning rates."""
+    def looks(self, settings: int) -> int:
+        """The units of work in a cell that tries so many settings."""
         search = self._config.search
-        return learning_rates * -(-search.steps // search.look_every)
+        return settings * -(-search.steps // search.look_every)
 
     def _amount(self) -> int:
         config = self._config

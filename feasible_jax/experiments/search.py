@@ -1,17 +1,14 @@
-"""One arm's run, and the search for its learning rate and number of steps."""
+"""One arm's run, and the search for its learning rate, confidence and number of steps."""
 
-import time
 import warnings
 from collections.abc import Callable, Sequence
-from statistics import median
 from typing import Any, NamedTuple
 
-import jax
-import numpy as np
 import optax
 
 from feasible_jax.evaluation import utility_gap
 from feasible_jax.experiments.config import SearchConfig
+from feasible_jax.experiments.stopwatch import Stopwatch
 from feasible_jax.methods import Method
 from feasible_jax.unlearning import History, Task, unlearn
 
@@ -108,19 +105,16 @@ def best_trial(trials: Sequence[Trial]) -> Trial:
 
 def _run(task, reference, method, feasibility, config, setting, seed, on_look) -> Trial:
     best: list[tuple[float, int, Any]] = []
-    chunk_seconds: list[float] = []
-    clock = time.perf_counter()
+    watch = Stopwatch()
 
     def look(step: int, params: Any) -> None:
-        nonlocal clock
-        jax.block_until_ready(params)
-        chunk_seconds.append(time.perf_counter() - clock)
+        watch.lap(params)
         gap = utility_gap(task, params, reference)
         if not best or gap < best[0][0]:
             best[:] = [(gap, step, params)]
         if on_look is not None:
             on_look(setting, step, gap)
-        clock = time.perf_counter()
+        watch.restart()
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # noted in the trial instead
@@ -141,10 +135,9 @@ def _run(task, reference, method, feasibility, config, setting, seed, on_look) -
             predict_fn=task.predict_fn,
             progress=False,
         )
-    if not best:
-        best = [(utility_gap(task, result.params, reference), 0, task.params)]
-    gap, step, params = best[0]
-    # The median chunk leaves out the one that compiled.
-    per_step = median(chunk_seconds or [np.nan]) / min(config.look_every, config.steps)
+    # A run that was not finite before its first look leaves the original model.
+    gap, step, params = best[0] if best else (utility_gap(task, task.params, reference), 0, None)
+    params = task.params if params is None else params
+    per_step = watch.typical() / min(config.look_every, config.steps)
     note = result.stop.reason if result.stop is not None else None
     return Trial(params, setting, step, gap, step * per_step, result.history, note)

@@ -1,22 +1,23 @@
 """One method on one task, by the user's own settings: no search, a checkpoint at the end."""
 
-import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 import optax
 
 from feasible_jax.experiments.arms import ARMS, make_feasibility, make_method
-from feasible_jax.experiments.build_task import divide
-from feasible_jax.experiments.config import SingleConfig
+from feasible_jax.experiments.config import SingleConfig, check_positive, check_rates
 from feasible_jax.experiments.ledger import Ledger, plain
 from feasible_jax.experiments.outcome import Label, kept_curves, loss_curves, make_row
 from feasible_jax.experiments.resolve_task import resolve_task
+from feasible_jax.experiments.stopwatch import Stopwatch
 from feasible_jax.experiments.study import StudyResult
 from feasible_jax.unlearning import Task, UnlearnResult, unlearn
 from feasible_jax.unlearning.checkpoint import save_params
+
+# Steps a chunk: enough of them for one to have been run without compilation.
+_CHUNK = 10
 
 
 class SingleResult(NamedTuple):
@@ -58,18 +59,23 @@ def run_single(config: SingleConfig, folder: Path, *, progress: bool = True) -> 
     >>> [row["method"] for row in outcome.study.rows]
     ['original', 'retrained', 'NegGrad+']
     """
-    if not 0 < config.confidence < 1:
-        raise ValueError(f"confidence={config.confidence}: give a probability in (0, 1).")
-    arm = ARMS[config.arm]
+    check_positive(steps=config.steps, batch_size=config.batch_size - 1)
+    check_rates((config.learning_rate,), (config.confidence,))
+    if not 0 <= config.momentum < 1:
+        raise ValueError(f"momentum={config.momentum}: give a number in [0, 1).")
     feasibility = make_feasibility(config.arm, config.density)
+    arm = ARMS[config.arm]
     make_method(config.method, 10)
-    if config.task_function is None:
-        divide(config.task, config.scenario)
-    ledger = Ledger(folder, plain(config))
-    built = resolve_task(config, ledger.model, progress=progress)
+
+    def trained(role: str, train: Any, like: Any) -> Any:
+        return Ledger(folder, plain(config)).model(role, train, like)
+
+    built = resolve_task(config, trained, progress=progress)
+    # Only now is the folder marked as this run's: a task that does not exist leaves no trace.
+    Ledger(folder, plain(config))
     task = built.task
     method = make_method(config.method, task.num_classes)
-    started = time.perf_counter()
+    watch = Stopwatch()
     result = unlearn(
         task.loss_fn,
         task.params,
@@ -83,10 +89,11 @@ def run_single(config: SingleConfig, folder: Path, *, progress: bool = True) -> 
         key=config.seed,
         hyperparams={"confidence": config.confidence} if arm.tests else None,
         predict_fn=task.predict_fn,
+        chunk_size=min(_CHUNK, config.steps),
+        on_chunk=lambda step, params: watch.lap(params),
         progress=progress,
     )
-    jax.block_until_ready(result.params)
-    seconds = time.perf_counter() - started
+    seconds = watch.typical() * len(result.history.kept) / min(_CHUNK, config.steps)
     checkpoint = Path(folder) / "checkpoint"
     save_params(checkpoint, result.params)
     return SingleResult(_report(config, built, result, seconds), result, checkpoint)

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from feasible_jax.experiments.arms import ARMS, make_feasibility, make_method
 from feasible_jax.experiments.build_task import BuiltTask, build_task, divide
-from feasible_jax.experiments.config import StudyConfig
+from feasible_jax.experiments.config import StudyConfig, check_study
 from feasible_jax.experiments.ledger import Ledger, plain
 from feasible_jax.experiments.outcome import Label, kept_curves, loss_curves, make_row
 from feasible_jax.experiments.progress import StudyProgress
@@ -37,9 +37,10 @@ def run_study(config: StudyConfig, folder: Path, console: Console | None = None)
     """Run, or go on with, a study.
 
     For each scenario and seed, the original and the retrained model are trained and evaluated, then
-    every method runs in every arm. The first seed searches the learning rate, the others take it
-    over; each run is kept at its best look at the validation set. Finished cells are written to
-    ``folder`` as they come, and a second call with the same settings takes them from there.
+    every method runs in every arm. The first seed searches learning rate and confidence, the others
+    take them over; each run is kept at its best look at the validation set. Finished cells are
+    written to ``folder`` as they come, and a second call with the same settings takes them from
+    there.
 
     Args:
       config: what to cross.
@@ -64,8 +65,7 @@ def run_study(config: StudyConfig, folder: Path, console: Console | None = None)
     >>> [row["method"] for row in result.rows]
     ['original', 'retrained', 'fine-tuning']
     """
-    if config.seeds < 1:
-        raise ValueError(f"seeds={config.seeds}: give at least 1.")
+    check_study(config)
     for method in config.methods:
         make_method(method, 10)
     for arm in config.arms:

@@ -1,4 +1,4 @@
-"""The seed's rule: each coordinate by itself."""
+"""The default rule: each coordinate by itself."""
 
 from feasible_jax.alignment import aligned
 from feasible_jax.feasibility.rule import Proposal, Rule, Selection, all_of, stateless

@@ -29,7 +29,8 @@ def random_labels(
     """Minimise ``mean CE(forget, y) + mean CE(retain)`` with wrong labels ``y`` drawn at each step.
 
     RL (Golatkar et al., 2020; the inner method of SalUn, Fan et al., 2024). A label is drawn
-    uniformly from the classes other than the example's own: never the true one.
+    uniformly from the classes other than the example's own: never the true one, unless the example
+    carries a wrong label itself, whose right one is then among the draws.
 
     Args:
       num_classes: the number of classes, at least 2.

@@ -100,9 +100,10 @@ def columns_of(groups: Sequence[Group]) -> tuple[Column, ...]:
         Column("MIA AUC", "mia_auc", digits=3, interval="page", rank=2),
         Column("Avg. Gap", "avg_gap"),
         Column("ToW", "tow", digits=3, interval="page", rank=4),
-        Column("RTE (min)", "rte_minutes", digits=2, interval="never", rank=1),
+        Column("RTE (min)", "rte_minutes", digits=3, interval="never", rank=1),
         Column("Kept %", "kept", scale=100.0, interval="never", rank=1),
         Column("lr", "learning_rate", setting=True, rank=3),
+        Column("Conf.", "confidence", setting=True, rank=3),
         Column("Steps", "steps", setting=True, rank=3),
     )
 

@@ -1,4 +1,5 @@
 import sys
+from dataclasses import replace
 
 import jax
 import numpy as np
@@ -44,3 +45,27 @@ def test_the_models_of_a_folder_are_not_trained_again(single, monkeypatch):
     monkeypatch.setattr(module, "train", pytest.fail)
     again = run_single(CONFIG, folder, progress=False)
     assert again.study.rows[-1]["test_accuracy"] == outcome.study.rows[-1]["test_accuracy"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"steps": 0},
+        {"batch_size": 1},
+        {"learning_rate": 0.0},
+        {"momentum": 1.0},
+        {"confidence": 1.0},
+        {"arm": "x"},
+        {"method": "x"},
+        {"scenario": "x"},
+    ],
+)
+def test_settings_that_cannot_work_leave_no_trace(tmp_path, changes):
+    with pytest.raises(ValueError, match=r"x|steps|batch_size|rate|momentum|confidence"):
+        run_single(replace(CONFIG, **changes), tmp_path / "out", progress=False)
+    assert not (tmp_path / "out").exists()
+
+
+def test_run_time_leaves_out_compilation(single):
+    _, outcome = single
+    assert 0 < outcome.study.rows[-1]["seconds"] < 5

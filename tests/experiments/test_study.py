@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -98,9 +99,34 @@ def test_an_interrupted_study_goes_on(study, tiny, tmp_path, monkeypatch):
         }
 
 
-def test_unknown_names_fail_before_anything_is_written(tmp_path):
-    with pytest.raises(ValueError, match="no method named"):
-        run_study(preset("digits", methods=("ascent",)), tmp_path / "out", QUIET)
-    with pytest.raises(ValueError, match="seeds=0"):
-        run_study(preset("digits", seeds=0), tmp_path / "out", QUIET)
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"methods": ("ascent",)}, "no method named"),
+        ({"scenarios": "random"}, "scenarios='random'"),
+        ({"arms": ("plain", "plain")}, "each once"),
+        ({"learning_rates": ()}, r"learning_rates=\(\)"),
+        ({"learning_rates": (-0.1,)}, "learning rate -0.1"),
+        ({"confidences": (1.5,)}, "confidence 1.5"),
+        ({"seeds": 0}, "seeds=0"),
+        ({"steps": 0}, "steps=0"),
+        ({"batch_size": 1}, "batch_size=1"),
+        ({"epochs": 0}, "epochs=0"),
+        ({"fraction": 2.0}, "fraction"),
+    ],
+)
+def test_settings_that_cannot_work_fail_before_anything_is_written(tmp_path, changes, text):
+    with pytest.raises(ValueError, match=text):
+        run_study(preset("digits", **changes), tmp_path / "out", QUIET)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_study_survives_runs_that_diverge_at_once(tiny, tmp_path):
+    search = replace(tiny.search, learning_rates=(1e38,))
+    config = replace(tiny, search=search, arms=("plain",), methods=("gradient_ascent",))
+    rows = run_study(config, tmp_path, QUIET).rows
+    original = next(row for row in rows if row["method"] == "original")
+    diverged = next(row for row in rows if row["method"] == "gradient ascent")
+    assert "not finite" in diverged["note"]
+    assert (diverged["steps"], diverged["seconds"]) == (0, 0.0)
+    assert diverged["test_accuracy"] == original["test_accuracy"]

@@ -118,10 +118,12 @@ def test_padding_of_any_content_changes_nothing(seed, size, poison):
     real = stack(seed, size)
     padded = np.concatenate([real, np.full((2, 3), poison, np.float32)])
     weights = jnp.array([1.0] * size + [0.0] * 2)
+    scale = float(np.abs(real).max())
     chex.assert_trees_all_close(
         moments_from_per_example(jnp.asarray(padded), weights),
         moments_from_per_example(jnp.asarray(real)),
         rtol=1e-6,
+        atol=1e-6 * max(scale, scale**2),  # a mean near 0 is a difference of large numbers
     )
 
 

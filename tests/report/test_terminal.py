@@ -22,7 +22,7 @@ def test_fits_the_terminal_and_cuts_no_number(run, width):
 
 
 def test_columns_left_out_are_named(run):
-    assert "Too narrow for ToW, lr, Steps" in printed(run, 100)
+    assert "Too narrow for ToW, lr, Conf., Steps" in printed(run, 100)
     assert "Too narrow" not in printed(run, 200)
 
 
