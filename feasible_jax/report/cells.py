@@ -17,6 +17,7 @@ class Column(NamedTuple):
       scale: what values are multiplied with before they are printed.
       setting: whether it is a setting, whose distinct values are shown, and not a yardstick.
       interval: where the half-width is shown: ``"always"``, ``"page"`` or ``"never"``.
+      bounds: keys of the rows that hold an interval within one run, shown where there is one seed.
       rank: columns of the highest rank are the first to go where there is no room.
 
     >>> Column("TA", "test_accuracy").digits
@@ -29,6 +30,7 @@ class Column(NamedTuple):
     scale: float = 1.0
     setting: bool = False
     interval: Literal["always", "page", "never"] = "always"
+    bounds: tuple[str, str] | None = None
     rank: int = 0
 
 
@@ -76,12 +78,23 @@ def cell(group: Group, column: Column, mark: str = "") -> Cell:
         return Cell(MISSING)
     if interval.count < len(group.rows):
         mark += f"({interval.count}/{len(group.rows)})"
+    if column.bounds and len(group.rows) == 1:
+        mark += _within_run(group, column)
     half = None if column.interval == "never" else interval.half_width
     return Cell(
         fixed(interval.mean * column.scale, column.digits),
         None if half is None else fixed(half * column.scale, column.digits),
         mark,
     )
+
+
+def _within_run(group: Group, column: Column) -> str:
+    """The interval of a single run, as the run itself knows it."""
+    ends = [mean_over_seeds(group, bound) for bound in column.bounds or ()]
+    if any(end is None for end in ends):
+        return ""
+    low, high = (fixed(end.mean * column.scale, column.digits) for end in ends if end)
+    return f" [{low}, {high}]"
 
 
 def _distinct(group: Group, metric: str) -> str:

@@ -80,6 +80,9 @@ def build_table(groups: Sequence[Group]) -> Table:
     return Table(title, columns, tuple(rows), caption, _notes(groups))
 
 
+_AUC_BOUNDS = ("mia_auc_low", "mia_auc_high")
+
+
 def columns_of(groups: Sequence[Group]) -> tuple[Column, ...]:
     """The columns a scenario needs: wrong labels have a second accuracy on the forget set.
 
@@ -97,7 +100,7 @@ def columns_of(groups: Sequence[Group]) -> tuple[Column, ...]:
         Column("RA", "retain_accuracy"),
         Column("TA", "test_accuracy"),
         Column("MIA", "mia_svc"),
-        Column("MIA AUC", "mia_auc", digits=3, interval="page", rank=2),
+        Column("MIA AUC", "mia_auc", digits=3, interval="page", bounds=_AUC_BOUNDS, rank=2),
         Column("Avg. Gap", "avg_gap"),
         Column("ToW", "tow", digits=3, interval="page", rank=4),
         Column("RTE (min)", "rte_minutes", digits=3, interval="never", rank=1),
@@ -117,10 +120,11 @@ def _caption(groups: Sequence[Group], rows: Sequence[TableRow], any_clear: bool)
     seeds = sorted({len(group.rows) for group in groups})
     over = counted(seeds[-1], "seed") if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]} seeds"
     lines = [
-        "One seed: no intervals, so small differences say nothing."
+        "One seed: no intervals over seeds, so small differences say nothing; in brackets, the 95% "
+        "interval of the MIA AUC within the run."
         if seeds[-1] == 1
         else f"Mean ± half-width of the 95% Student interval over {over}.",
-        "Accuracies and MIA in percent; their target is the retrained row.",
+        "Accuracies and MIA in percent; their target is the retrained row. UA is 100 - forget acc.",
         "Avg. Gap in percent points: lower is better, read it beside the original's row.",
     ]
     if any_clear:

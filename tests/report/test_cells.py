@@ -30,3 +30,14 @@ def test_settings_show_their_range():
     assert str(cell(group("lr", 0.01, 0.01), column)) == "0.01"
     assert str(cell(group("lr", 0.1, 0.001, 0.01), column)) == "0.001\N{EN DASH}0.1"
     assert str(cell(group("lr", None), column)) == "\N{EN DASH}"
+
+
+def test_a_single_seed_shows_the_interval_within_its_run():
+    row = {"seed": 0, "mia_auc": 0.5551, "mia_auc_low": 0.51, "mia_auc_high": 0.6}
+    column = Column("MIA AUC", "mia_auc", digits=3, bounds=("mia_auc_low", "mia_auc_high"))
+    group = Group("random", "NegGrad+", "plain", False, (row,))
+    assert str(cell(group, column)) == "0.555 [0.510, 0.600]"
+    several = Group("random", "NegGrad+", "plain", False, (row, row | {"seed": 1}))
+    assert "[" not in str(cell(several, column))
+    unknown = Group("random", "NegGrad+", "plain", False, ({"seed": 0, "mia_auc": 0.5},))
+    assert str(cell(unknown, column)) == "0.500"
