@@ -78,8 +78,8 @@ def unlearn(
 
     Each step draws a batch of every set it needs (independent draws with replacement), takes the
     evidence once and shares it between the base method and the test, lets the optimizer propose an
-    update, masks it, and adds what is left. Steps run under one ``lax.scan`` a chunk, except on a CPU
-    with convolutions, which XLA makes slow inside a loop: there each jitted step is dispatched.
+    update, masks it, and adds what is left. Steps run under one ``lax.scan`` a chunk, except on a
+    CPU with convolutions, which XLA makes slow inside a loop: there each jitted step is dispatched.
 
     Args:
       loss_fn: ``(params, example) -> scalar``, the training loss of ONE example.
