@@ -16,6 +16,7 @@ from feasible_jax.moments import (
     merge_moments,
     moments_from_per_example,
     reduce_moments,
+    skewness,
     standard_error,
 )
 from feasible_jax.unlearning import Examples, History, Task, UnlearnResult, unlearn
@@ -40,6 +41,7 @@ __all__ = [
     "random_mask",
     "reduce_moments",
     "sign_agreement",
+    "skewness",
     "standard_error",
     "unlearn",
 ]

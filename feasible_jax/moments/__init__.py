@@ -1,4 +1,4 @@
-"""What a batch says about a gradient: mean, variance and count of per-example gradients."""
+"""What a batch says about a gradient: the moments of per-example gradients."""
 
 from feasible_jax.moments.estimator import grad_moments
 from feasible_jax.moments.gradient_moments import (
@@ -8,6 +8,7 @@ from feasible_jax.moments.gradient_moments import (
 )
 from feasible_jax.moments.merging import merge_moments, reduce_moments
 from feasible_jax.moments.per_example import per_example_gradients
+from feasible_jax.moments.skewness import skewness
 
 __all__ = [
     "GradientMoments",
@@ -16,5 +17,6 @@ __all__ = [
     "moments_from_per_example",
     "per_example_gradients",
     "reduce_moments",
+    "skewness",
     "standard_error",
 ]

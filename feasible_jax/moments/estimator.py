@@ -7,42 +7,60 @@ import jax
 import jax.numpy as jnp
 
 from feasible_jax.moments.gradient_moments import moments_from_per_example
+from feasible_jax.moments.grouped import grouped_moments
 from feasible_jax.moments.microbatch import microbatch_moments
 from feasible_jax.moments.per_example import check_batch, check_scalar_loss, per_example_gradients
+from feasible_jax.moments.structured import structured_moments
 
-STRATEGIES = ("auto", "vmap", "microbatch")
-
-# Above this many bytes of per-example gradients, "auto" scans over microbatches.
-_VMAP_BYTES = 512 * 2**20
+STRATEGIES = ("auto", "structured", "vmap", "microbatch", "grouped")
 
 
 def grad_moments(
-    loss_fn: Callable[[Any, Any], jax.Array],
+    loss_fn: Callable[[Any, Any], Any],
     strategy: str = "auto",
     *,
     microbatch_size: int = 16,
+    num_groups: int = 8,
+    third: bool = False,
     return_losses: bool = False,
+    has_aux: bool = False,
 ) -> Callable[..., Any]:
     """A function that takes the mean and variance of per-example gradients of a batch.
 
-    Every strategy is exact; they differ in time and memory alone.
+    Every strategy but ``"grouped"`` gives the same result; they differ in time and memory.
 
     Args:
-      loss_fn: ``(params, example) -> scalar``, the loss of ONE example (no batch axis).
-      strategy: ``"vmap"`` holds a gradient for every example at once, the fastest on small
-        models; ``"microbatch"`` scans over ``microbatch_size`` examples at a time; ``"auto"``
-        takes ``"vmap"`` up to 512 MiB of per-example gradients and ``"microbatch"`` above.
-      microbatch_size: examples a scan step, at least 1.
+      loss_fn: ``(params, example) -> scalar``, the loss of ONE example (no batch axis); where
+        ``has_aux``, ``(scalar, aux)``.
+      strategy:
+
+        - ``"structured"`` transforms the program of the loss: one backward pass without parameter
+          gradients, then a closed form for every parameter, at about the cost of a gradient and
+          without a gradient per example in memory. ``explain_moments`` says how each parameter
+          fares. ``"auto"`` is this.
+        - ``"vmap"`` holds a gradient for every example at once.
+        - ``"microbatch"`` scans over ``microbatch_size`` examples at a time.
+        - ``"grouped"`` gives the variance of the mean from the means of ``num_groups`` groups, for
+          models too large for the exact form: ``count`` is the number of groups, and one
+          observation is a group's mean.
+      microbatch_size: examples a step, at least 1: under ``"microbatch"``, and under
+        ``"structured"`` for parameters without a closed form.
+      num_groups: groups that ``"grouped"`` deals the examples to, at least 2, at most ``B``.
+      third: also take third central moments, see ``GradientMoments`` and ``skewness``.
       return_losses: also return the losses of the examples, which the gradients need anyway.
+      has_aux: also return what the loss returns beside its value, stacked over the examples.
 
     Returns:
-      ``(params, batch, weights=None) -> GradientMoments``, or ``(losses, GradientMoments)`` with
-      ``losses`` of shape ``(B,)`` where ``return_losses``. ``batch`` is a tree with a leading axis
-      of ``B`` examples on every leaf; ``weights`` is ``(B,)``, 0 for padding.
+      ``(params, batch, weights=None) -> GradientMoments``; ``(losses, GradientMoments)`` with
+      ``losses`` of shape ``(B,)`` where ``return_losses``; ``(aux, GradientMoments)`` where
+      ``has_aux``; ``(losses, aux, GradientMoments)`` where both. ``batch`` is a tree with a
+      leading axis of ``B`` examples on every leaf; ``weights`` is ``(B,)``, how often each example
+      counts, 0 for padding, whose content, loss and aux mean nothing.
 
     Raises:
       ValueError: for an unknown strategy, params without leaves, an empty or ragged batch,
-        ``weights`` of the wrong shape, or a loss that is not a scalar.
+        ``weights`` of the wrong shape, a loss that is not a scalar, or a loss that normalises with
+        statistics of the batch, which leaves no gradient of one example.
 
     >>> import jax.numpy as jnp
     >>> loss = lambda w, example: 0.5 * (w * example[0] - example[1]) ** 2
@@ -56,27 +74,32 @@ def grad_moments(
         raise ValueError(f"strategy={strategy!r}: choose one of {known}.")
     if isinstance(microbatch_size, int) and microbatch_size < 1:
         raise ValueError(f"microbatch_size={microbatch_size}: give at least 1.")
+    options: dict[str, Any] = {"third": third, "has_aux": has_aux}
 
     def moments_of(params, batch, weights=None):
         params = jax.tree.map(jnp.asarray, params)
+        batch = jax.tree.map(jnp.asarray, batch)
         if not jax.tree.leaves(params):
             raise ValueError("params has no leaves: there is no gradient to take moments of.")
         size = check_batch(batch, weights)
-        check_scalar_loss(loss_fn, params, batch)
-        if _choose(strategy, params, size) == "vmap":
-            losses, grads = per_example_gradients(loss_fn, params, batch)
-            moments = moments_from_per_example(grads, weights)
+        check_scalar_loss(loss_fn, params, batch, has_aux=has_aux)
+        given = None if weights is None else jnp.asarray(weights)
+        chunk = min(microbatch_size, size)
+        if strategy == "vmap":
+            result, grads = per_example_gradients(loss_fn, params, batch, has_aux=has_aux)
+            moments = moments_from_per_example(grads, given, third=third)
+        elif strategy == "microbatch":
+            w = jnp.ones((size,), jnp.float32) if given is None else given
+            result, moments = microbatch_moments(loss_fn, params, batch, w, chunk, **options)
+        elif strategy == "grouped":
+            w = jnp.ones((size,), jnp.float32) if given is None else given
+            result, moments = grouped_moments(loss_fn, params, batch, w, num_groups, **options)
         else:
-            w = jnp.ones((size,), jnp.float32) if weights is None else jnp.asarray(weights)
-            chunk = min(microbatch_size, size)
-            losses, moments = microbatch_moments(loss_fn, params, batch, w, chunk)
-        return (losses, moments) if return_losses else moments
+            result, moments = structured_moments(
+                loss_fn, params, batch, given, microbatch_size=chunk, **options
+            )
+        losses, aux = result if has_aux else (result, None)
+        extras = [*([losses] if return_losses else []), *([aux] if has_aux else [])]
+        return (*extras, moments) if extras else moments
 
     return moments_of
-
-
-def _choose(strategy: str, params: Any, size: int) -> str:
-    if strategy != "auto":
-        return strategy
-    coordinates = sum(jnp.size(leaf) for leaf in jax.tree.leaves(params))
-    return "vmap" if 4 * size * coordinates <= _VMAP_BYTES else "microbatch"

@@ -1,11 +1,16 @@
-"""The mean, variance and count of per-example gradients, and how a stack of them gives them."""
+"""The moments and count of per-example gradients, and how a stack of them gives them."""
 
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from feasible_jax.moments.precision import accumulation_dtype, lift_squares, unbiased_variance
+from feasible_jax.moments.precision import (
+    accumulation_dtype,
+    lift_squares,
+    unbiased_third,
+    unbiased_variance,
+)
 
 
 class GradientMoments(NamedTuple):
@@ -17,6 +22,8 @@ class GradientMoments(NamedTuple):
         ``+inf`` where fewer than two observations were seen, since one tells nothing of noise.
         The squared standard error of the mean is ``variance / count``.
       count: the number of observations behind them, a scalar of a floating dtype.
+      third: the unbiased third central moment of ONE observation, a tree shaped like the
+        parameters, NaN where fewer than three observations were seen; None unless asked for.
 
     >>> import jax.numpy as jnp
     >>> moments = GradientMoments(mean=jnp.array([0.5]), variance=jnp.array([4.0]), count=16.0)
@@ -27,6 +34,7 @@ class GradientMoments(NamedTuple):
     mean: Any
     variance: Any
     count: Any
+    third: Any = None
 
 
 def standard_error(moments: GradientMoments) -> Any:
@@ -46,23 +54,28 @@ def standard_error(moments: GradientMoments) -> Any:
     return jax.tree.map(lambda v: jnp.sqrt(v / jnp.maximum(moments.count, 1)), moments.variance)
 
 
-def moments_from_per_example(per_example_grads: Any, weights: Any = None) -> GradientMoments:
+def moments_from_per_example(
+    per_example_grads: Any, weights: Any = None, *, third: bool = False
+) -> GradientMoments:
     """The moments of a stack of per-example gradients.
 
-    The mean is taken first and the squared deviations from it are summed after (two passes), so
-    nothing cancels where the mean is large beside the standard deviation:
-    ``mean = sum_n w_n g_n / W`` and ``variance = sum_n w_n (g_n - mean)^2 / (W - 1)``, with
+    The mean is taken first and the powers of the deviations from it are summed after (two passes),
+    so nothing cancels where the mean is large beside the standard deviation:
+    ``mean = sum_n w_n g_n / W``, ``variance = sum_n w_n (g_n - mean)^2 / (W - 1)`` and
+    ``third = W / ((W - 1) (W - 2)) * sum_n w_n (g_n - mean)^3`` (Fisher's k-statistic), with
     ``W = sum_n w_n``.
 
     Args:
       per_example_grads: a tree whose every leaf is ``(B, *param.shape)``, of a real floating dtype.
       weights: ``(B,)`` how often each example counts, a whole number, None for once each; 0 marks
         padding, and a padded row may hold anything, NaN included.
+      third: also take the third central moment.
 
     Returns:
       ``GradientMoments`` in float32 or wider. With one observation the variance is ``+inf``; with
       none the mean is 0 as well. Observations that differ by too little to be squared in this
-      dtype get a variance that is too large (about 1e-35 in float32), never 0.
+      dtype get a variance that is too large (about 1e-35 in float32), never 0. Cubes that
+      underflow (deviations below about 1e-13 in float32) count as 0 in the third moment.
 
     Raises:
       ValueError: if the tree has no leaves, or leaves disagree about ``B``, or ``weights`` is not
@@ -73,6 +86,8 @@ def moments_from_per_example(per_example_grads: Any, weights: Any = None) -> Gra
     >>> moments = moments_from_per_example({"w": jnp.array([[1.0, 0.0], [3.0, 0.0]])})
     >>> moments.mean["w"].tolist(), moments.variance["w"].tolist(), float(moments.count)
     ([2.0, 0.0], [2.0, 0.0], 2.0)
+    >>> moments_from_per_example(jnp.array([0.0, 0.0, 3.0]), third=True).third.tolist()
+    9.0
     """
     leaves, treedef = jax.tree_util.tree_flatten_with_path(per_example_grads)
     leaves = [(path, jnp.asarray(leaf)) for path, leaf in leaves]
@@ -88,11 +103,10 @@ def moments_from_per_example(per_example_grads: Any, weights: Any = None) -> Gra
         raise ValueError(
             f"weights has shape {weights.shape}, the batch {size} examples: give ({size},)."
         )
-    pairs = [_leaf_moments(leaf, weights) for _, leaf in leaves]
-    count = jnp.sum(weights, dtype=accumulation_dtype(*[mean for mean, _ in pairs]))
-    mean = treedef.unflatten([mean for mean, _ in pairs])
-    variance = treedef.unflatten([variance for _, variance in pairs])
-    return GradientMoments(mean, variance, count)
+    by_leaf = [_leaf_moments(leaf, weights, third) for _, leaf in leaves]
+    mean, variance, *cubic = (treedef.unflatten(part) for part in zip(*by_leaf, strict=True))
+    count = jnp.sum(weights, dtype=accumulation_dtype(*jax.tree.leaves(mean)))
+    return GradientMoments(mean, variance, count, *cubic)
 
 
 def _batch_size(leaves) -> int:
@@ -108,7 +122,7 @@ def _batch_size(leaves) -> int:
     return size
 
 
-def _leaf_moments(grads: jax.Array, weights: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _leaf_moments(grads: jax.Array, weights: jax.Array, third: bool) -> tuple[jax.Array, ...]:
     grads = grads.astype(accumulation_dtype(grads))
     weights = weights.astype(grads.dtype)
     count = jnp.sum(weights)
@@ -119,7 +133,14 @@ def _leaf_moments(grads: jax.Array, weights: jax.Array) -> tuple[jax.Array, jax.
     deviations = jnp.where(real, grads - mean[None], 0)
     squares = _over_examples(weights, deviations * deviations)
     differ = _over_examples(weights, jnp.abs(deviations)) > 0
-    return mean, unbiased_variance(lift_squares(squares, differ, count), count)
+    variance = unbiased_variance(lift_squares(squares, differ, count), count)
+    if not third:
+        return mean, variance
+    # The mean's own rounding would enter three times the variance times itself.
+    rounding = _over_examples(weights / jnp.where(count > 0, count, 1), deviations)
+    deviations = jnp.where(real, deviations - rounding[None], 0)
+    cubes = _over_examples(weights, deviations * deviations * deviations)
+    return mean, variance, unbiased_third(cubes, count)
 
 
 def _over_examples(weights: jax.Array, values: jax.Array) -> jax.Array:

@@ -13,12 +13,15 @@ from feasible_jax.moments.precision import accumulation_dtype
 
 
 def microbatch_moments(
-    loss_fn: Callable[[Any, Any], jax.Array],
+    loss_fn: Callable[[Any, Any], Any],
     params: Any,
     batch: Any,
     weights: jax.Array,
     microbatch_size: int,
-) -> tuple[jax.Array, GradientMoments]:
+    *,
+    third: bool = False,
+    has_aux: bool = False,
+) -> tuple[Any, GradientMoments]:
     """The losses and moments of a batch, ``microbatch_size`` examples at a time.
 
     A ragged last microbatch is filled up with copies of the first example that weigh nothing, so
@@ -30,9 +33,12 @@ def microbatch_moments(
       batch: a tree of arrays with a leading axis of ``B`` examples.
       weights: ``(B,)``.
       microbatch_size: examples a step of the scan, at least 1.
+      third: also take the third central moment.
+      has_aux: whether ``loss_fn`` returns ``(scalar, aux)``.
 
     Returns:
-      ``(losses, moments)``: ``(B,)`` and the moments of the batch.
+      ``(losses, moments)``: ``(B,)`` and the moments of the batch; where ``has_aux``,
+      ``((losses, aux), moments)`` with a leading axis of ``B`` on every leaf of aux.
 
     >>> import jax.numpy as jnp
     >>> loss = lambda w, x: w * x
@@ -56,19 +62,21 @@ def microbatch_moments(
 
     def step(moments, chunk_and_weights):
         examples, w = chunk_and_weights
-        losses, grads = per_example_gradients(loss_fn, params, examples)
-        return merge_moments(moments, moments_from_per_example(grads, w)), losses
+        seen, grads = per_example_gradients(loss_fn, params, examples, has_aux=has_aux)
+        return merge_moments(moments, moments_from_per_example(grads, w, third=third)), seen
 
     params = vary_like(params, batch)
-    moments, losses = jax.lax.scan(step, _no_moments(params, batch), (chunks, chunk_weights))
-    return losses.reshape((-1,))[:size], moments
+    start = _no_moments(params, batch, third)
+    moments, seen = jax.lax.scan(step, start, (chunks, chunk_weights))
+    return jax.tree.map(lambda leaf: leaf.reshape((-1, *leaf.shape[2:]))[:size], seen), moments
 
 
-def _no_moments(params: Any, batch: Any) -> GradientMoments:
+def _no_moments(params: Any, batch: Any, third: bool) -> GradientMoments:
     def full(value):
         return jax.tree.map(
             lambda leaf: jnp.full_like(leaf, value, dtype=accumulation_dtype(leaf)), params
         )
 
     dtype = accumulation_dtype(*jax.tree.leaves(params))
-    return GradientMoments(full(0), full(jnp.inf), vary_like(jnp.zeros((), dtype), batch))
+    count = vary_like(jnp.zeros((), dtype), batch)
+    return GradientMoments(full(0), full(jnp.inf), count, full(jnp.nan) if third else None)

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 
 
 def per_example_gradients(
-    loss_fn: Callable[[Any, Any], jax.Array], params: Any, batch: Any
-) -> tuple[jax.Array, Any]:
+    loss_fn: Callable[[Any, Any], Any], params: Any, batch: Any, *, has_aux: bool = False
+) -> tuple[Any, Any]:
     """The loss and the gradient of every example of a batch, by ``vmap``.
 
     The slow oracle that every other strategy is tested against; it holds ``B`` copies of the
@@ -20,9 +20,11 @@ def per_example_gradients(
       loss_fn: ``(params, example) -> scalar`` for ONE example.
       params: the parameters.
       batch: a tree of arrays with a leading axis of examples.
+      has_aux: whether ``loss_fn`` returns ``(scalar, aux)``, as in ``jax.value_and_grad``.
 
     Returns:
-      ``(losses, gradients)``: ``(B,)`` and a tree whose every leaf is ``(B, *param.shape)``.
+      ``(losses, gradients)``: ``(B,)`` and a tree whose every leaf is ``(B, *param.shape)``; where
+      ``has_aux``, ``((losses, aux), gradients)`` with a leading axis of ``B`` on every leaf of aux.
 
     >>> import jax.numpy as jnp
     >>> loss = lambda w, example: (example * w) ** 2 / 2
@@ -31,7 +33,8 @@ def per_example_gradients(
     ([0.5, 2.0], [1.0, 4.0])
     """
     params = vary_like(params, batch)
-    return jax.vmap(jax.value_and_grad(loss_fn), in_axes=(None, 0))(params, batch)
+    grad_fn = jax.value_and_grad(loss_fn, has_aux=has_aux)
+    return jax.vmap(grad_fn, in_axes=(None, 0))(params, batch)
 
 
 def vary_like(params: Any, batch: Any) -> Any:
@@ -45,6 +48,36 @@ def vary_like(params: Any, batch: Any) -> Any:
         return jax.lax.pcast(leaf, missing, to="varying") if missing else leaf
 
     return jax.tree.map(vary, params)
+
+
+def replace_padding(batch: Any, weights: Any) -> Any:
+    """The batch, with a copy of the first real example in the place of every padded one.
+
+    A padded example may hold NaN, and a gradient of ``0 * NaN`` is not 0: whoever differentiates a
+    weighted sum of losses takes the padding out first.
+
+    Args:
+      batch: a tree of arrays with a leading axis of ``B`` examples.
+      weights: ``(B,)`` of any dtype, 0 for padding, or None where there is none.
+
+    Returns:
+      A tree like ``batch``; ``batch`` itself where ``weights`` is None. Where every weight is 0
+      there is no real example, and the first stands in.
+
+    >>> import jax.numpy as jnp
+    >>> replace_padding(jnp.array([jnp.nan, 2.0, 3.0]), jnp.array([0.0, 1.0, 1.0])).tolist()
+    [2.0, 2.0, 3.0]
+    """
+    if weights is None:
+        return batch
+    real = jnp.asarray(weights).astype(jnp.float32) > 0
+    first = jnp.argmax(real)
+
+    def replace(leaf):
+        leaf = jnp.asarray(leaf)
+        return jnp.where(real.reshape((-1,) + (1,) * (leaf.ndim - 1)), leaf, leaf[first][None])
+
+    return jax.tree.map(replace, batch)
 
 
 def check_batch(batch: Any, weights: Any) -> int:
@@ -65,10 +98,17 @@ def check_batch(batch: Any, weights: Any) -> int:
     return size
 
 
-def check_scalar_loss(loss_fn: Callable, params: Any, batch: Any) -> None:
-    """Raise a ``ValueError`` unless the loss of one example is a real scalar."""
+def check_scalar_loss(loss_fn: Callable, params: Any, batch: Any, *, has_aux: bool = False) -> None:
+    """Raise a ``ValueError`` unless the loss of one example is a real scalar (and an aux)."""
     size = jax.tree.leaves(batch)[0].shape[0]
     losses = jax.eval_shape(jax.vmap(loss_fn, in_axes=(None, 0)), params, batch)
+    if has_aux:
+        if not isinstance(losses, tuple | list) or len(losses) != 2:
+            raise ValueError(
+                "loss_fn(params, example) must return a pair (loss, aux) where has_aux=True; "
+                f"it returned {jax.tree.structure(losses)}."
+            )
+        losses, _ = losses
     shape = getattr(losses, "shape", None)
     if shape != (size,) or not jnp.issubdtype(losses.dtype, jnp.floating):
         got = f"{losses.dtype}{list(shape[1:])}" if shape else jax.tree.structure(losses)

@@ -53,3 +53,17 @@ def unbiased_variance(squares: jax.Array, count: jax.Array) -> jax.Array:
     """
     known = count > 1
     return jnp.where(known, squares / jnp.where(known, count - 1, 1), jnp.inf)
+
+
+def unbiased_third(cubes: jax.Array, count: jax.Array) -> jax.Array:
+    """Fisher's k-statistic ``count / ((count - 1) (count - 2)) * cubes``.
+
+    NaN where there are no three observations: two deviations are opposite, and say nothing.
+
+    >>> import jax.numpy as jnp
+    >>> float(unbiased_third(jnp.array(6.0), jnp.array(3.0)))
+    9.0
+    """
+    known = count > 2
+    n = jnp.where(known, count, 3)
+    return jnp.where(known, cubes * (n / (n - 1) / (n - 2)), jnp.nan)

@@ -14,6 +14,22 @@ def moments_in_float64(grads, weights=None):
     return mean, variance, len(grads)
 
 
+def third_in_float64(grads, weights=None):
+    """The unbiased third central moment of a ``(B, ...)`` stack, repeating examples likewise."""
+    grads = np.asarray(grads).astype(np.float64)
+    if weights is not None:
+        grads = np.repeat(grads, np.asarray(weights).astype(int), axis=0)
+    n = len(grads)
+    if n < 3:
+        return np.full(grads.shape[1:], np.nan)
+    return n / (n - 1) / (n - 2) * np.sum((grads - grads.mean(0)) ** 3, axis=0)
+
+
 @pytest.fixture(scope="session")
 def moments_oracle():
     return moments_in_float64
+
+
+@pytest.fixture(scope="session")
+def third_oracle():
+    return third_in_float64

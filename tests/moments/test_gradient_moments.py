@@ -59,7 +59,7 @@ def test_squares_that_underflow_one_by_one_do_not_understate_their_sum():
     grads = jnp.asarray(1e-19 * sign + 0.3e-19, jnp.float32)  # t = 2.4
     moments = moments_from_per_example(grads)
     assert moments.variance >= 1e-38
-    assert not aligned(jnp.float32(-1), *moments, 1.0, 3.0)
+    assert not aligned(jnp.float32(-1), *moments[:3], 1.0, 3.0)
 
 
 def test_squares_of_which_only_the_largest_survive_do_not_understate_their_sum():
@@ -160,7 +160,7 @@ def test_one_example_tells_nothing_of_noise(grads, weights):
     assert np.all(np.isposinf(moments.variance))
     np.testing.assert_allclose(moments.mean, grads[0], rtol=1e-6)
     assert np.all(np.isposinf(standard_error(moments)))
-    assert not np.any(aligned(-jnp.ones(2), *moments, 1.0, 0.0))
+    assert not np.any(aligned(-jnp.ones(2), *moments[:3], 1.0, 0.0))
 
 
 @pytest.mark.parametrize("weights", [None, jnp.zeros((0,))])
@@ -169,7 +169,7 @@ def test_no_example_is_mean_zero_and_variance_infinite(weights):
     chex.assert_trees_all_equal(
         moments, GradientMoments(jnp.zeros(2), jnp.full(2, jnp.inf), jnp.float32(0))
     )
-    assert not np.any(aligned(-jnp.ones(2), *moments, 1.0, 0.0))
+    assert not np.any(aligned(-jnp.ones(2), *moments[:3], 1.0, 0.0))
 
 
 def test_all_padding_is_like_no_example():
@@ -209,7 +209,7 @@ def test_a_sum_of_huge_gradients_does_not_overflow_the_mean():
 def test_moments_too_large_to_square_pass_nothing():
     moments = moments_from_per_example(jnp.asarray(stack(0, 8, scale=1e25, offset=100.0)))
     assert np.all(np.isposinf(moments.variance))
-    assert not np.any(aligned(-jnp.ones(3), *moments, 1.0, 1.0))
+    assert not np.any(aligned(-jnp.ones(3), *moments[:3], 1.0, 1.0))
 
 
 def test_jit_gives_the_same():
@@ -245,3 +245,80 @@ def test_errors_say_what_where_and_how_to_mend(grads, weights, words):
 def test_gradients_must_be_real_and_floating(dtype):
     with pytest.raises(TypeError, match=r"\['w'\] has dtype"):
         moments_from_per_example({"w": jnp.ones((3, 2), dtype)})
+
+
+def lopsided(seed, size, scale=1.0, offset=0.0):
+    z = np.random.default_rng(seed).exponential(size=(size, 3))
+    return (scale * (offset + z)).astype(np.float32)
+
+
+def test_there_is_no_third_unless_asked_for():
+    assert moments_from_per_example(jnp.ones((4, 2))).third is None
+
+
+@fresh
+@given(seed=seeds, size=st.sampled_from([3, 4, 33]), exponent=st.integers(-9, 11))
+def test_the_third_equals_the_float64_oracle_at_every_scale(third_oracle, seed, size, exponent):
+    grads = {"w": lopsided(seed, size, 10.0**exponent), "b": stack(seed, size, shape=())}
+    moments = moments_from_per_example(jax.tree.map(jnp.asarray, grads), third=True)
+    for name, leaf in grads.items():
+        spread = np.float64(leaf).std(0) ** 3
+        error = np.abs(moments.third[name] - third_oracle(leaf)) / spread
+        assert np.max(error) < 1e-4
+    without = moments_from_per_example(jax.tree.map(jnp.asarray, grads))
+    chex.assert_trees_all_equal(moments[:3], without[:3])
+
+
+@fresh
+@given(seed=seeds)
+def test_in_the_third_a_weight_of_two_is_an_example_seen_twice(third_oracle, seed):
+    grads, rng = lopsided(seed, 6), np.random.default_rng(seed)
+    weights = rng.integers(0, 4, size=6)
+    poisoned = jnp.where(weights[:, None] > 0, grads, jnp.nan)
+    third = moments_from_per_example(poisoned, jnp.asarray(weights), third=True).third
+    np.testing.assert_allclose(third, third_oracle(grads, weights), rtol=1e-4, atol=1e-4)
+
+
+def test_the_third_does_not_cancel_where_the_mean_is_large(third_oracle):
+    grads = lopsided(0, 256, offset=1e4)
+    third = moments_from_per_example(jnp.asarray(grads), third=True).third
+    np.testing.assert_allclose(third, third_oracle(grads), rtol=1e-4)
+
+
+def test_the_third_of_narrow_and_of_wide_gradients(third_oracle):
+    narrow = jnp.asarray(lopsided(3, 100), jnp.bfloat16)
+    third = moments_from_per_example(narrow, third=True).third
+    assert third.dtype == jnp.float32
+    np.testing.assert_allclose(third, third_oracle(narrow.astype(jnp.float32)), rtol=1e-4)
+    with jax.enable_x64(True):
+        wide = np.random.default_rng(0).exponential(size=(64, 5)) + 1e6
+        third = moments_from_per_example(jnp.asarray(wide), third=True).third
+        assert third.dtype == jnp.float64
+        np.testing.assert_allclose(third, third_oracle(wide), rtol=1e-8)
+
+
+@pytest.mark.parametrize("weights", [[0, 0, 0], [1, 0, 0], [1, 1, 0], [2, 0, 0]])
+def test_fewer_than_three_examples_have_no_third(weights):
+    third = moments_from_per_example(jnp.asarray(stack(0, 3)), weights, third=True).third
+    assert np.all(np.isnan(third))
+
+
+def test_the_third_of_a_constant_is_zero_and_cubes_that_underflow_are_too():
+    assert not np.any(moments_from_per_example(jnp.ones((5, 2)), third=True).third)
+    tiny = jnp.asarray(lopsided(0, 5, 1e-20))
+    assert not np.any(moments_from_per_example(tiny, third=True).third)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_third_that_is_not_finite_is_seen_and_stays_in_its_coordinate(bad):
+    grads = lopsided(0, 5)
+    grads[2, 1] = bad
+    third = moments_from_per_example(jnp.asarray(grads), third=True).third
+    assert np.isfinite(third).tolist() == [True, False, True]
+
+
+def test_the_third_is_unbiased():
+    """An exponential variable has a third central moment of 2."""
+    grads = np.random.default_rng(0).exponential(size=(5, 200_000)).astype(np.float32)
+    third = np.float64(moments_from_per_example(jnp.asarray(grads), third=True).third)
+    assert abs(third.mean() - 2) < 4 * third.std() / np.sqrt(third.size)

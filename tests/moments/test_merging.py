@@ -75,6 +75,13 @@ def test_an_empty_batch_may_hold_anything():
         chex.assert_trees_all_close(merged, moments, rtol=1e-6)
 
 
+def test_an_empty_batch_does_not_square_a_huge_mean():
+    moments = moments_from_per_example(jnp.full((4, 3), 2.0**100), third=True)
+    empty = EMPTY._replace(third=jnp.full(3, jnp.nan))
+    for merged in (merge_moments(moments, empty), merge_moments(empty, moments)):
+        chex.assert_trees_all_equal(merged, moments)
+
+
 def test_batches_of_constants_that_differ_too_little_to_square_stay_uncertain():
     """The two means are known to differ, whatever becomes of their squared difference."""
     a = moments_from_per_example(jnp.full((4,), 2e-19))
@@ -94,7 +101,7 @@ def test_evidence_that_is_not_finite_survives_a_merge():
     bad = moments_from_per_example(jnp.array([[jnp.nan, 0.0, jnp.inf], [0.0, 1.0, 0.0]]))
     merged = merge_moments(bad, moments_from_per_example(stack(0, 5)))
     assert np.isfinite(merged.variance).tolist() == [False, True, False]
-    assert not aligned(-jnp.ones(3), *merged, 1.0, -5.0)[jnp.array([0, 2])].any()
+    assert not aligned(-jnp.ones(3), *merged[:3], 1.0, -5.0)[jnp.array([0, 2])].any()
 
 
 @pytest.mark.parametrize("count", [5, 5.0, np.float32(5), jnp.int32(5)])
@@ -107,7 +114,7 @@ def test_counts_may_be_numbers(count):
 def test_narrow_moments_merge_in_float32():
     moments = jax.tree.map(lambda x: x.astype(jnp.bfloat16), moments_from_per_example(stack(0, 5)))
     merged = merge_moments(moments, moments_from_per_example(stack(1, 5)))
-    chex.assert_type(list(merged), jnp.float32)
+    chex.assert_type(jax.tree.leaves(merged), jnp.float32)
 
 
 def test_trees_and_scalars_merge_under_jit():
@@ -138,14 +145,94 @@ def test_trees_that_differ_are_refused():
         merge_moments(a, b)
 
 
+def lopsided(seed, size, scale=1.0, offset=0.0):
+    z = np.random.default_rng(seed).exponential(size=(size, 3))
+    return jnp.asarray(scale * (offset + z), jnp.float32)
+
+
+def with_third(grads, weights=None):
+    return moments_from_per_example(grads, weights, third=True)
+
+
+def assert_same_third(a, b):
+    """Up to a ten thousandth of the cube of the standard deviation."""
+    cube = np.float64(b.variance) ** 1.5
+    np.testing.assert_array_equal(np.isnan(a.third), np.isnan(b.third))
+    assert not np.any(np.abs(np.float64(a.third) - np.float64(b.third)) > 1e-4 * cube)
+
+
+cubable = st.sampled_from([1e-9, 1e-3, 1.0, 1e8, 1e11])
+
+
+@fresh
+@given(seed=seeds, cut=st.integers(0, 8), scale=cubable)
+def test_thirds_of_merged_splits_are_those_of_the_whole(seed, cut, scale):
+    grads = lopsided(seed, 8, scale)
+    merged = merge_moments(with_third(grads[:cut]), with_third(grads[cut:]))
+    assert_same_third(merged, with_third(grads))
+    without = merge_moments(
+        moments_from_per_example(grads[:cut]), moments_from_per_example(grads[cut:])
+    )
+    chex.assert_trees_all_equal(merged[:3], without[:3])
+
+
+@fresh
+@given(seed=seeds, sizes=st.tuples(sizes, sizes, sizes), scale=cubable)
+def test_merging_thirds_is_associative_and_commutative(seed, sizes, scale):
+    a, b, c = (with_third(lopsided(seed + i, n, scale, offset=i)) for i, n in enumerate(sizes))
+    assert_same_third(merge_moments(a, b), merge_moments(b, a))
+    left = merge_moments(merge_moments(a, b), c)
+    assert_same_third(left, merge_moments(a, merge_moments(b, c)))
+
+
+@pytest.mark.parametrize("size", [0, 1, 2, 5])
+def test_an_empty_batch_changes_no_third(size):
+    moments = with_third(lopsided(0, size))
+    nan = jnp.full(3, jnp.nan)
+    for empty in (EMPTY._replace(third=nan), GradientMoments(nan, nan, 0, nan)):
+        for merged in (merge_moments(moments, empty), merge_moments(empty, moments)):
+            chex.assert_trees_all_close(merged, moments, rtol=1e-6)
+
+
+def test_one_by_one_thirds_add_up_where_the_mean_is_large(third_oracle):
+    grads = lopsided(0, 64, offset=1e3)
+    merged = with_third(grads[:0])
+    for row in grads:
+        merged = merge_moments(merged, with_third(row[None]))
+    np.testing.assert_allclose(merged.third, third_oracle(grads), rtol=1e-2)
+
+
+def test_a_third_of_one_side_alone_is_refused():
+    with_it, without = with_third(stack(0, 5)), moments_from_per_example(stack(0, 5))
+    for pair, which in (((with_it, without), "second"), ((without, with_it), "first")):
+        with pytest.raises(ValueError, match=f"{which} batch have no third.*third=True"):
+            merge_moments(*pair)
+
+
+def test_thirds_of_narrow_and_of_wide_moments_merge():
+    moments = jax.tree.map(lambda x: x.astype(jnp.bfloat16), with_third(stack(0, 5)))
+    chex.assert_type(jax.tree.leaves(merge_moments(moments, with_third(stack(1, 5)))), jnp.float32)
+    with jax.enable_x64(True):
+        wide = jnp.asarray(np.random.default_rng(0).exponential(size=(9, 3)))
+        merged = merge_moments(with_third(wide[:4]), with_third(wide[4:]))
+        np.testing.assert_allclose(merged.third, with_third(wide).third, rtol=1e-10)
+
+
+def test_a_third_that_is_not_finite_survives_a_merge():
+    bad = with_third(lopsided(0, 4).at[1, 2].set(jnp.nan))
+    merged = merge_moments(bad, with_third(lopsided(1, 5)))
+    assert np.isfinite(merged.third).tolist() == [True, True, False]
+
+
 def as_they_are(moments):
     return moments
 
 
-@functools.partial(jax.jit, static_argnums=2)
-def reduced(grads, weights, local=as_they_are):
+@functools.partial(jax.jit, static_argnums=(2, 3))
+def reduced(grads, weights, local=as_they_are, third=False):
     def shard(grads, weights):
-        return reduce_moments(local(moments_from_per_example(grads, weights)), "batch")
+        moments = moments_from_per_example(grads, weights, third=third)
+        return reduce_moments(local(moments), "batch")
 
     spec = P("batch")
     mesh = jax.make_mesh((8,), ("batch",), axis_types=(jax.sharding.AxisType.Auto,))
@@ -184,7 +271,7 @@ def test_shards_that_differ_too_little_to_square_stay_uncertain():
     grads = jnp.asarray(np.where(np.arange(8) % 2, 2.2e-19, 0.2e-19)[:, None], jnp.float32)
     moments = reduced(grads, jnp.ones(8))
     assert moments.variance[0] > 1e-38
-    assert not aligned(-jnp.ones(1), *moments, 1.0, 4.0)[0]
+    assert not aligned(-jnp.ones(1), *moments[:3], 1.0, 4.0)[0]
 
 
 def test_one_bad_shard_spoils_its_coordinate_alone():
@@ -207,3 +294,20 @@ def test_unweighted_shards_and_two_axes():
         mesh=two, in_specs=P(("x", "y")), out_specs=P(),
     )  # fmt: skip
     assert_same(program(grads), moments_from_per_example(grads))
+
+
+@fresh
+@given(seed=seeds, per_shard=st.sampled_from([1, 2, 5]), scale=cubable)
+def test_thirds_of_eight_shards_are_those_of_the_whole_batch(seed, per_shard, scale):
+    grads, ones = lopsided(seed, 8 * per_shard, scale), jnp.ones(8 * per_shard)
+    got = reduced(grads, ones, third=True)
+    assert_same_third(got, with_third(grads))
+    chex.assert_trees_all_close(got[:3], reduced(grads, ones)[:3], rtol=1e-6)
+
+
+def test_shards_without_observations_change_no_third():
+    grads = lopsided(0, 32)
+    weights = jnp.ones(32).at[:8].set(0).at[17:20].set(0)
+    poisoned = jnp.where(weights[:, None] > 0, grads, jnp.nan)
+    assert_same_third(reduced(poisoned, weights, third=True), with_third(grads[weights > 0]))
+    assert np.all(np.isnan(reduced(grads, jnp.zeros(32), third=True).third))

@@ -82,3 +82,27 @@ def test_memory_holds_a_few_examples_not_the_batch():
 
     compiled = scan.lower(simple, params, batch, jnp.ones(256), 4).compile()
     assert compiled.memory_analysis().temp_size_in_bytes < 20 * 2**20
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 8])
+def test_thirds_are_those_of_the_whole_batch_at_once(chunk):
+    batch, weights = examples(0, 7), jnp.array([1, 0, 2, 1, 1, 3, 0])
+    _, grads = per_example_gradients(loss, PARAMS, batch)
+    _, moments = microbatch_moments(loss, PARAMS, batch, weights, chunk, third=True)
+    want = moments_from_per_example(grads, weights, third=True)
+    chex.assert_trees_all_close(moments, want, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 8])
+def test_aux_comes_along_without_the_padding(chunk):
+    def with_aux(params, example):
+        value = loss(params, example)
+        return value, {"example": example, "twice": 2 * value}
+
+    batch = examples(0, 7)
+    (losses, aux), moments = microbatch_moments(
+        with_aux, PARAMS, batch, jnp.ones(7), chunk, has_aux=True
+    )
+    want_losses, want = microbatch_moments(loss, PARAMS, batch, jnp.ones(7), chunk)
+    chex.assert_trees_all_close((losses, moments), (want_losses, want), rtol=1e-5)
+    chex.assert_trees_all_close(aux, {"example": batch, "twice": 2 * losses}, rtol=1e-6)

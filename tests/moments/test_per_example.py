@@ -6,7 +6,12 @@ import pytest
 from jax.sharding import PartitionSpec as P
 
 from feasible_jax.moments import per_example_gradients
-from feasible_jax.moments.per_example import check_batch, check_scalar_loss, vary_like
+from feasible_jax.moments.per_example import (
+    check_batch,
+    check_scalar_loss,
+    replace_padding,
+    vary_like,
+)
 
 
 def loss(params, example):
@@ -110,3 +115,48 @@ def test_what_is_wrong_with_a_batch_is_said(examples, weights, words):
 def test_a_loss_must_be_a_real_scalar(bad, got):
     with pytest.raises(ValueError, match=f"ONE example.*returned.*{got}"):
         check_scalar_loss(bad, PARAMS, batch(5))
+
+
+def loss_and_prediction(params, example):
+    return loss(params, example), jnp.vdot(params["w"], example[0])
+
+
+def test_aux_comes_along_as_in_value_and_grad():
+    losses, grads = per_example_gradients(loss, PARAMS, batch(5))
+    got = per_example_gradients(loss_and_prediction, PARAMS, batch(5), has_aux=True)
+    want = jnp.dot(batch(5)[0], PARAMS["w"])
+    chex.assert_trees_all_close(got, ((losses, want), grads), rtol=1e-5)
+    check_scalar_loss(loss_and_prediction, PARAMS, batch(5), has_aux=True)
+
+
+@pytest.mark.parametrize("pairless", [loss, lambda p, e: (e[1],), lambda p, e: {"a": e[1], "b": 1}])
+def test_a_loss_with_aux_must_return_a_pair(pairless):
+    with pytest.raises(ValueError, match=r"pair \(loss, aux\).*returned PyTreeDef"):
+        check_scalar_loss(pairless, PARAMS, batch(5), has_aux=True)
+
+
+def test_the_loss_of_a_pair_must_be_a_real_scalar():
+    with pytest.raises(ValueError, match=r"ONE example.*returned.*float32\[3\]"):
+        check_scalar_loss(lambda p, e: e, PARAMS, batch(5), has_aux=True)
+
+
+@pytest.mark.parametrize("weights", [[0, 2, 1, 0], [False, True, True, False], np.arange(4) % 3])
+def test_padding_becomes_the_first_real_example(weights):
+    x = jnp.arange(8.0).reshape(4, 2)
+    keys = jax.random.split(jax.random.key(0), 4)
+    poisoned = jnp.where(np.asarray(weights)[:, None] > 0, x, jnp.nan)
+    got = replace_padding({"x": poisoned, "key": keys, "label": np.arange(4)}, weights)
+    np.testing.assert_array_equal(got["label"], [1, 1, 2, 1])
+    np.testing.assert_array_equal(got["x"], x[got["label"]])
+    np.testing.assert_array_equal(
+        jax.random.key_data(got["key"]), jax.random.key_data(keys[got["label"]])
+    )
+
+
+def test_without_weights_there_is_no_padding():
+    examples = batch(3)
+    assert replace_padding(examples, None) is examples
+
+
+def test_where_all_is_padding_the_first_example_stands_in():
+    assert replace_padding(jnp.arange(3.0) + 1, jnp.zeros(3)).tolist() == [1, 1, 1]

@@ -3,7 +3,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from feasible_jax.moments.precision import accumulation_dtype, lift_squares, unbiased_variance
+from feasible_jax.moments.precision import (
+    accumulation_dtype,
+    lift_squares,
+    unbiased_third,
+    unbiased_variance,
+)
 
 
 @pytest.mark.parametrize("narrow", [jnp.bfloat16, jnp.float16, jnp.float32, jnp.int32, jnp.bool_])
@@ -43,3 +48,15 @@ def test_a_lifted_variance_is_a_normal_number_whatever_the_count():
 def test_without_two_observations_the_variance_is_infinite(count):
     variance = unbiased_variance(jnp.array([0.0, 1.0, jnp.nan]), jnp.float32(count))
     assert np.all(np.isposinf(variance))
+
+
+@pytest.mark.parametrize("count", [0.0, 1.0, 2.0, np.nan])
+def test_without_three_observations_there_is_no_third(count):
+    third = unbiased_third(jnp.array([0.0, 1.0, jnp.inf]), jnp.float32(count))
+    assert np.all(np.isnan(third))
+
+
+@pytest.mark.parametrize("count", [3, 4, 1000, 2**24])
+def test_the_third_is_fishers_k_statistic(count):
+    want = count / ((count - 1) * (count - 2)) * 5
+    np.testing.assert_allclose(unbiased_third(jnp.array(5.0), jnp.float32(count)), want, rtol=1e-6)

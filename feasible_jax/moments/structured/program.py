@@ -1,0 +1,191 @@
+"""The loss of one example as a program: operations on numbered values, calls inlined."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+import jax.extend.core as jex
+
+# Calls that only name a piece of a program. Functions with derivatives of their own are not here:
+# to look inside would bypass those derivatives.
+_INLINED = {"jit": "jaxpr", "pjit": "jaxpr", "closed_call": "call_jaxpr", "core_call": "call_jaxpr"}
+_BODIES = {"scan": "jaxpr", "remat2": "jaxpr", "checkpoint": "jaxpr", "cond": "branches"}
+
+
+class Constant(NamedTuple):
+    """A literal, or an array that the loss captured."""
+
+    value: Any
+
+
+class Op(NamedTuple):
+    """One operation: ``outputs = primitive(inputs)``.
+
+    Attributes:
+      number: its place in the program, unique.
+      primitive: the JAX primitive.
+      params: the primitive's parameters.
+      inputs: numbers of values, or ``Constant``.
+      outputs: numbers of values.
+      bodies: the scopes of a scan, a remat or the branches of a cond.
+      source: where the user wrote it.
+      context: settings under which it was traced, such as the precision of products.
+    """
+
+    number: int
+    primitive: Any
+    params: dict[str, Any]
+    inputs: tuple[Any, ...]
+    outputs: tuple[int, ...]
+    bodies: tuple["Scope", ...]
+    source: Any
+    context: Any
+
+    @property
+    def name(self) -> str:
+        """The name of the primitive."""
+        return self.primitive.name
+
+    def bind(self, *values: Any) -> list[Any]:
+        """The outputs for these values of the inputs."""
+        params = self.primitive.get_bind_params(self.params)
+        with self.context.manager:
+            outputs = self.primitive.bind(*values, **params)
+        return list(outputs) if self.primitive.multiple_results else [outputs]
+
+
+class Scope(NamedTuple):
+    """A sequence of operations with inputs and outputs of its own."""
+
+    inputs: tuple[int, ...]
+    ops: tuple[Op, ...]
+    outputs: tuple[Any, ...]
+
+
+class Program(NamedTuple):
+    """The loss of one example.
+
+    Attributes:
+      scope: the outermost scope; its inputs are the leaves of the parameters, then of the example.
+      avals: shape and dtype of every value, by number.
+      num_params: how many of the inputs are parameters.
+      aux_tree: the structure of what the loss returns beside its value, None without.
+    """
+
+    scope: Scope
+    avals: tuple[Any, ...]
+    num_params: int
+    aux_tree: Any
+
+
+def all_ops(scope: Scope) -> Iterator[Op]:
+    """Every operation of a scope and of the scopes inside."""
+    for op in scope.ops:
+        yield op
+        for body in op.bodies:
+            yield from all_ops(body)
+
+
+def scan_counts(op: Op) -> tuple[int, int]:
+    """How many inputs of a scan are the same at every step, and how many it carries along."""
+    if "num_consts" in op.params:
+        return op.params["num_consts"], op.params["num_carry"]
+    consts, carry, _ = op.params["ft_in"].unpack()  # JAX 0.12 and newer
+    return len(consts), len(carry)
+
+
+def trace_program(loss_fn: Callable, params: Any, batch: Any, has_aux: bool = False) -> Program:
+    """Trace ``loss_fn(params, example)`` for one example of a batch.
+
+    Args:
+      loss_fn: ``(params, example) -> scalar``, or ``(scalar, aux)``.
+      params: the parameters, arrays or their shapes and dtypes.
+      batch: a tree of arrays with a leading axis of examples.
+      has_aux: whether the loss returns a pair.
+
+    Returns:
+      The ``Program``.
+
+    >>> import jax.numpy as jnp
+    >>> program = trace_program(lambda w, x: jnp.sin(w) @ x, jnp.ones(2), jnp.ones((5, 2)))
+    >>> [op.name for op in program.scope.ops]
+    ['sin', 'dot_general']
+    """
+    leaves, tree = jax.tree.flatten((params, jax.tree.map(_one_example, batch)))
+    aux_tree: list[Any] = []
+
+    def flat(*flat_leaves):
+        out = loss_fn(*tree.unflatten(flat_leaves))
+        if not has_aux:
+            return out
+        loss, aux = out
+        aux_leaves, structure = jax.tree.flatten(aux)
+        aux_tree.append(structure)
+        return loss, *aux_leaves
+
+    closed = jax.make_jaxpr(flat)(*leaves)
+    avals: list[Any] = []
+    scope = _Builder(avals).scope(closed)
+    num_params = len(jax.tree.leaves(params))
+    return Program(scope, tuple(avals), num_params, aux_tree[-1] if aux_tree else None)
+
+
+def _one_example(leaf: Any) -> jax.ShapeDtypeStruct:
+    """Shape and dtype of one example, varying over the mesh axes that the batch varies over."""
+    aval: Any = jax.typeof(leaf)
+    varying: dict[str, Any] = {}
+    if hasattr(aval, "manual_axis_type"):
+        varying["manual_axis_type"] = aval.manual_axis_type
+    elif getattr(aval, "vma", None):
+        varying["vma"] = aval.vma
+    return jax.ShapeDtypeStruct(aval.shape[1:], aval.dtype, **varying)
+
+
+class _Builder:
+    """Numbers values and operations while it walks a jaxpr."""
+
+    def __init__(self, avals: list[Any]):
+        self.avals = avals
+        self.num_ops = 0
+
+    def scope(self, closed: Any) -> Scope:
+        jaxpr, consts = _open(closed)
+        env = {var: Constant(const) for var, const in zip(jaxpr.constvars, consts, strict=True)}
+        inputs = tuple(self._new(env, var) for var in jaxpr.invars)
+        ops: list[Op] = []
+        self._walk(jaxpr, env, ops)
+        return Scope(inputs, tuple(ops), tuple(_read(env, var) for var in jaxpr.outvars))
+
+    def _walk(self, jaxpr: Any, env: dict[Any, Any], ops: list[Op]) -> None:
+        for eqn in jaxpr.eqns:
+            inputs = tuple(_read(env, var) for var in eqn.invars)
+            if eqn.primitive.name in _INLINED:
+                inner, consts = _open(eqn.params[_INLINED[eqn.primitive.name]])
+                names = [*inner.constvars, *inner.invars]
+                values = [*map(Constant, consts), *inputs]
+                inside = dict(zip(names, values, strict=True))
+                self._walk(inner, inside, ops)
+                for var, outer in zip(inner.outvars, eqn.outvars, strict=True):
+                    env[outer] = _read(inside, var)
+                continue
+            bodies = eqn.params[_BODIES[eqn.primitive.name]] if eqn.primitive.name in _BODIES else ()
+            bodies = bodies if isinstance(bodies, tuple) else (bodies,)
+            outputs = tuple(self._new(env, var) for var in eqn.outvars)
+            scopes = tuple(self.scope(body) for body in bodies)
+            where = (eqn.source_info, eqn.ctx)
+            op = Op(self.num_ops, eqn.primitive, eqn.params, inputs, outputs, scopes, *where)
+            ops.append(op)
+            self.num_ops += 1
+
+    def _new(self, env: dict[Any, Any], var: Any) -> int:
+        self.avals.append(var.aval)
+        env[var] = len(self.avals) - 1
+        return env[var]
+
+
+def _open(jaxpr: Any) -> tuple[Any, list[Any]]:
+    return (jaxpr.jaxpr, jaxpr.consts) if isinstance(jaxpr, jex.ClosedJaxpr) else (jaxpr, [])
+
+
+def _read(env: dict[Any, Any], var: Any) -> Any:
+    return Constant(var.val) if isinstance(var, jex.Literal) else env[var]
