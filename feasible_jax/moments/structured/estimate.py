@@ -1,5 +1,6 @@
 """Exact moments at about the cost of a gradient: closed forms from one backward pass."""
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +17,7 @@ from feasible_jax.moments.structured.outermost import back_to_params
 from feasible_jax.moments.structured.plan import Plan, make_plan
 from feasible_jax.moments.structured.program import trace_program
 from feasible_jax.moments.structured.sums import Sums, chunk_size, chunked_sums, stacked_sums
-from feasible_jax.moments.structured.ways import Ways, choose_ways
+from feasible_jax.moments.structured.ways import Ways, choose_ways, group_entries
 
 
 def structured_moments(
@@ -53,12 +54,13 @@ def structured_moments(
     batch = replace_padding(batch, weights)
     varying = vary_like(params, batch)
     plan = make_plan(trace_program(loss_fn, varying, batch, has_aux))
-    ways = choose_ways(plan)
+    size = jax.tree.leaves(batch)[0].shape[0]
+    ways = choose_ways(plan, size)
     leaves, tree = jax.tree.flatten(varying)
     result, data = _backward(plan, leaves, batch)
     sums = _closed(plan, ways, leaves, data, weights, third)
+    sums |= _stacked(plan, ways, leaves, data, weights, third)
     sums |= _joint(plan, ways, leaves, data, weights, third)
-    size = jax.tree.leaves(batch)[0].shape[0]
     rows = jnp.ones((size,)) if weights is None else weights
     sums |= {i: _no_gradient(leaves[i], batch, third) for i in ways.unused}
     moments = {i: _moments(sums[i], leaves[i], rows) for i in sums}
@@ -106,38 +108,52 @@ def _closed(plan: Plan, ways: Ways, params, data, weights, third) -> dict[int, S
     return sums
 
 
-def _joint(plan: Plan, ways: Ways, params, data, weights, third) -> dict[int, Sums]:
+def _stacked(plan: Plan, ways: Ways, params, data, weights, third) -> dict[int, Sums]:
+    """Small parameters: sums of all their per-example gradients side by side, as one array."""
+    if not ways.stacked:
+        return {}
+    grads = _param_gradients(plan, ways, ways.stacked, params)(data)
     sums: dict[int, Sums] = {}
-    for reached, uses in ways.joint:
-        backs = {use.number: back_to_params(plan, use.top, params)[0] for use in uses}
-
-        def gradients(rows, reached=reached, uses=uses, backs=backs):
-            total: dict[int, Any] = {}
-            for use in uses:
-                at_top = example_gradients(use, plan, rows[use.number])
-                grads = jax.vmap(backs[use.number])(at_top)
-                for i in reached:
-                    if i in grads:
-                        total[i] = total[i] + grads[i] if i in total else grads[i]
-            return total
-
-        here = {use.number: data[use.number] for use in uses}
-        size = data[uses[0].number][1].shape[0]
-        chunk = chunk_size(size, joint_entries(plan, reached, uses))
-        if chunk == size:
-            stacks = gradients(here)
-            sums |= {i: stacked_sums(stack, weights, third) for i, stack in stacks.items()}
-        else:
-            sums |= chunked_sums(gradients, here, weights, chunk, third)
+    for dtype in {grad.dtype for grad in grads.values()}:
+        chosen = {i: grad for i, grad in grads.items() if grad.dtype == dtype}
+        flat = [grad.reshape((grad.shape[0], -1)) for grad in chosen.values()]
+        together = stacked_sums(jnp.concatenate(flat, axis=1), weights, third)
+        ends = list(itertools.accumulate(f.shape[1] for f in flat))
+        for (i, grad), end, part in zip(chosen.items(), ends, flat, strict=True):
+            begin, shape = end - part.shape[1], grad.shape[1:]
+            cut = lambda s, b=begin, e=end, shape=shape: s[b:e].reshape(shape)  # noqa: E731
+            sums[i] = jax.tree.map(cut, together)
     return sums
 
 
-def joint_entries(plan: Plan, reached: list[int], uses: list[Any]) -> int:
-    """How many numbers the per-example gradients of a group have, uses included."""
-    avals = plan.program.avals
-    inputs = plan.program.scope.inputs
-    at_params = sum(avals[inputs[i]].size for i in reached)
-    return max(at_params, sum(avals[use.top].size for use in uses))
+def _joint(plan: Plan, ways: Ways, params, data, weights, third) -> dict[int, Sums]:
+    """Shared parameters: their per-example gradients, a few examples at a time."""
+    sums: dict[int, Sums] = {}
+    for reached in ways.joint:
+        uses = ways.uses_of(reached)
+        gradients = _param_gradients(plan, ways, reached, params)
+        here = {use.number: data[use.number] for use in uses}
+        size = here[uses[0].number][1].shape[0]
+        chunk = chunk_size(size, group_entries(plan, reached, uses))
+        sums |= chunked_sums(gradients, here, weights, chunk, third)
+    return sums
+
+
+def _param_gradients(plan: Plan, ways: Ways, reached: list[int], params) -> Callable:
+    """From what the uses left behind to per-example gradients of these parameters."""
+    uses = ways.uses_of(reached)
+    backs = {use.number: back_to_params(plan, use.top, params)[0] for use in uses}
+
+    def gradients(data):
+        total: dict[int, Any] = {}
+        for use in uses:
+            at_top = example_gradients(use, plan, data[use.number])
+            for i, grad in jax.vmap(backs[use.number])(at_top).items():
+                if i in reached:
+                    total[i] = total[i] + grad if i in total else grad
+        return total
+
+    return gradients
 
 
 def _no_gradient(leaf, batch, third) -> Sums:

@@ -1,7 +1,8 @@
-"""From a use's inputs and outputs to the gradient of every example, or to their sums."""
+"""From what a use left behind to the gradient of every example, or to their sums."""
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -15,112 +16,123 @@ from feasible_jax.moments.structured.sums import (
     Sums,
     chunk_size,
     chunked_sums,
+    lookup_sums,
     squared_sums,
     stacked_sums,
 )
 
+Data = tuple[tuple[jax.Array, ...], jax.Array]
 
-def is_outer_product(use: Use, plan: Plan) -> bool:
+
+def is_outer_product(use: Use) -> bool:
     """Whether each example's gradient is one outer product, so that squares factor."""
     if use.rule is None or not use.rule.PRODUCT or summed_steps(use) > 1:
         return False
-    _, positions, _, _ = use.rule.sizes(use.op, use.operand, plan.program.avals)
+    _, positions, _, _ = use.rule.sizes(use.spec)
     return positions == 1
 
 
-def is_row_lookup(use: Use, plan: Plan) -> bool:
+def is_row_lookup(use: Use) -> bool:
     """Whether a use reads whole rows of a table."""
-    return (
-        use.rule is lookup
-        and lookup.row_axis(use.op, use.operand, plan.program.avals) is not None
-    )
+    return use.rule is lookup and use.spec.axis is not None
 
 
 def summed_steps(use: Use) -> int:
     """At how many steps of scans one and the same weight is used."""
-    return math.prod(lv.boundary.length for lv in use.levels if lv.boundary.mode == "sum")
+    return _steps(use, "sum")
 
 
 def stacked_steps(use: Use) -> int:
     """How many weights of its own the use has, one for each step of scans."""
-    return math.prod(lv.boundary.length for lv in use.levels if lv.boundary.mode == "stack")
+    return _steps(use, "stack")
 
 
-def example_gradients(use: Use, plan: Plan, data: tuple[Any, jax.Array]) -> jax.Array:
+def _steps(use: Use, mode: str) -> int:
+    return math.prod(lv.boundary.length for lv in use.levels if lv.boundary.mode == mode)
+
+
+def gradient_entries(use: Use, plan: Plan) -> int:
+    """How many numbers one example's gradient at a use has."""
+    return plan.program.avals[use.operand].size * stacked_steps(use)
+
+
+def example_gradients(use: Use, plan: Plan, data: Data) -> jax.Array:
     """The gradient of every example with respect to what the outermost scope hands to a use.
 
     Args:
       use: the use.
       plan: its plan.
-      data: the residuals and the cotangent, ``(n, *lengths, *shape)`` each.
+      data: residuals and cotangent, ``(n, *lengths, *shape)`` each.
 
     Returns:
       ``(n, *shape of use.top)``, float32 or wider.
     """
-    avals = plan.program.avals
-
-    def innermost(data):
-        residual, cotangent = data
-        if use.rule is None:
-            return jnp.sum(cotangent, axis=1, dtype=accumulation_dtype(cotangent))
-        if not use.rule.PRODUCT:
-            wide = cotangent.astype(accumulation_dtype(cotangent))
-            return use.rule.per_example(use.op, use.operand, avals, residual, wide)
-        left, right = use.rule.factors(use.op, use.operand, avals, residual, cotangent)
-        dtype = accumulation_dtype(left, right)
-        product = jnp.einsum("ngtc,ngtf->ngcf", left, right, preferred_element_type=dtype)
-        return use.rule.arrange(use.op, use.operand, avals, product)
 
     def transpose(level: Level, grads: jax.Array) -> jax.Array:
-        if not level.chain:
-            return grads
-        shape = avals[level.source].shape
-        return jax.vmap(lambda g: pull(level.chain, level.source, level.target, shape, g))(grads)
+        return jax.vmap(partial(_pull, level, plan))(grads)
 
-    return _through_levels(use, innermost, transpose, axis=1)(_folded(use, data))
+    at_operand = partial(operand_gradients, use.rule, use.spec)
+    return _through_levels(use, at_operand, transpose, axis=1)(_folded(use, data))
 
 
 def use_sums(
-    use: Use, plan: Plan, data: tuple[Any, jax.Array], weights: jax.Array | None, third: bool
+    use: Use, plan: Plan, data: Data, weights: jax.Array | None, third: bool
 ) -> Sums:
     """Sums over examples with respect to what the outermost scope hands to a use.
 
-    Every entry of it must reach the use at most once, see ``moves_only``.
+    Every entry of it must reach the use at most once.
 
     Args:
       use: the use.
       plan: its plan.
-      data: the residuals and the cotangent, ``(n, *lengths, *shape)`` each.
+      data: residuals and cotangent, ``(n, *lengths, *shape)`` each.
       weights: ``(n,)``, or None for ones.
       third: whether to sum cubes as well.
 
     Returns:
       ``Sums``, each shaped like ``use.top``.
     """
-    avals = plan.program.avals
-
-    def innermost(data):
-        residual, cotangent = data
-        if use.rule is None:
-            return stacked_sums(_first_axis_summed(cotangent), weights, third)
-        if is_row_lookup(use, plan):
-            return _lookup_sums(use, avals, residual, cotangent, weights, third)
-        if is_outer_product(use, plan):
-            left, right = use.rule.factors(use.op, use.operand, avals, residual, cotangent)
-            sums = squared_sums(left[:, :, 0], right[:, :, 0], weights, third)
-            return jax.tree.map(lambda s: use.rule.arrange(use.op, use.operand, avals, s), sums)
-        return _chunked(use, plan, data, weights, third)
 
     def transpose(level: Level, sums: Sums) -> Sums:
-        if not level.chain:
-            return sums
-        shape = avals[level.source].shape
-        return move_sums(
-            sums, lambda g: pull(level.chain, level.source, level.target, shape, g),
-            unit=all(map(keeps_values, level.chain)),
-        )  # fmt: skip
+        unit = all(map(keeps_values, level.chain))
+        return move_sums(sums, partial(_pull, level, plan), unit)
 
-    return _through_levels(use, innermost, transpose, axis=0)(_folded(use, data))
+    def at_operand(data):
+        if is_row_lookup(use):
+            ids, rows = lookup.rows_and_ids(use.spec, *data)
+            sums = lookup_sums(*lookup.compact(ids, rows, use.spec.height),
+                               use.spec.height, weights, third)  # fmt: skip
+            return jax.tree.map(partial(lookup.from_rows, use.spec), sums)
+        if is_outer_product(use):
+            left, right = use.rule.factors(use.spec, *data)
+            sums = squared_sums(left[:, :, 0], right[:, :, 0], weights, third)
+            return jax.tree.map(partial(use.rule.arrange, use.spec), sums)
+        chunk = chunk_size(data[1].shape[0], gradient_entries(use, plan))
+        sums_of = _product_sums if use.rule is not None and use.rule.PRODUCT else _operand_sums
+        return sums_of(use.rule, use.spec, data, weights, chunk, third)
+
+    return _through_levels(use, at_operand, transpose, axis=0)(_folded(use, data))
+
+
+def operand_gradients(rule: Any, spec: Any, data: Data, arranged: bool = True) -> jax.Array:
+    """The gradient of every example with respect to the operand itself.
+
+    Args:
+      rule: the closed form, None where the operand has an axis of examples.
+      spec: what the rule needs to know.
+      data: residuals and cotangent, ``(n, steps that add up, *shape)`` each.
+      arranged: whether to put the dimensions in the operand's order.
+    """
+    residual, cotangent = data
+    dtype = accumulation_dtype(cotangent)
+    if rule is None:
+        return jnp.sum(cotangent, axis=1, dtype=dtype)
+    if not rule.PRODUCT:
+        return rule.per_example(spec, residual, cotangent.astype(dtype))
+    left, right = rule.factors(spec, residual, cotangent)
+    dtype = accumulation_dtype(left, right)
+    product = jnp.einsum("ngtc,ngtf->ngcf", left, right, preferred_element_type=dtype)
+    return rule.arrange(spec, product) if arranged else product
 
 
 def move_sums(sums: Sums, back: Callable[[jax.Array], jax.Array], unit: bool) -> Sums:
@@ -139,76 +151,35 @@ def move_sums(sums: Sums, back: Callable[[jax.Array], jax.Array], unit: bool) ->
     return Sums(mean, squares * factor, cubes)
 
 
-def gradient_entries(use: Use, plan: Plan) -> int:
-    """How many numbers one example's gradient at a use has."""
-    return plan.program.avals[use.operand].size * stacked_steps(use)
-
-
-def _chunked(use, plan, data, weights, third) -> Sums:
-    avals = plan.program.avals
-
-    def grads(rows):
-        residual, cotangent = rows
-        if not use.rule.PRODUCT:
-            wide = cotangent.astype(accumulation_dtype(cotangent))
-            return use.rule.per_example(use.op, use.operand, avals, residual, wide)
-        left, right = use.rule.factors(use.op, use.operand, avals, residual, cotangent)
-        dtype = accumulation_dtype(left, right)
-        return jnp.einsum("ngtc,ngtf->ngcf", left, right, preferred_element_type=dtype)
-
-    size = data[1].shape[0]
-    chunk = chunk_size(size, gradient_entries(use, plan))
-    if chunk == size:
-        sums = stacked_sums(grads(data), weights, third)
+def _operand_sums(rule, spec, data: Data, weights, chunk: int, third: bool) -> Sums:
+    gradients = partial(operand_gradients, rule, spec, arranged=False)
+    if chunk == data[1].shape[0]:
+        sums = stacked_sums(gradients(data), weights, third)
     else:
-        sums = chunked_sums(grads, data, weights, chunk, third)
-    if use.rule.PRODUCT:
-        sums = jax.tree.map(lambda s: use.rule.arrange(use.op, use.operand, avals, s), sums)
-    return sums
+        sums = chunked_sums(gradients, data, weights, chunk, third)
+    product = rule is not None and rule.PRODUCT
+    return jax.tree.map(partial(rule.arrange, spec), sums) if product else sums
 
 
-def _lookup_sums(use, avals, residual, cotangent, weights, third) -> Sums:
-    axis = lookup.row_axis(use.op, use.operand, avals)
-    height, width = lookup.height_and_width(use.operand, avals, axis)
-    wide = cotangent.astype(accumulation_dtype(cotangent))
-    ids, rows = lookup.rows_and_ids(use.op, use.operand, avals, residual, wide)
-    ids, rows = lookup.compact(ids, rows, height)
-    w = jnp.ones(ids.shape[:1], rows.dtype) if weights is None else weights.astype(rows.dtype)
-    total = jnp.sum(w)
-    each = w[:, None, None]
-
-    def scatter(values):
-        table = jnp.zeros((height, values.shape[-1]), values.dtype)
-        return table.at[ids].add(values, mode="drop")
-
-    mean = scatter(rows * (each / jnp.where(total > 0, total, 1)))
-    readers = scatter(jnp.broadcast_to(each, (*ids.shape, 1)))
-    deviations = rows - mean.at[ids].get(mode="fill", fill_value=0)
-    # Who did not read a row has gradient 0 there, which deviates by the mean.
-    others = jnp.maximum(total - readers, 0)
-    floor = 1024 * float(jnp.finfo(rows.dtype).tiny)
-    lift = lambda v: jnp.where(v != 0, jnp.maximum(v * v, floor), 0)  # noqa: E731
-    squares = scatter(lift(deviations) * each) + others * lift(mean)
-    cubes = scatter(deviations**3 * each) - others * mean**3 if third else None
-    sums = Sums(mean, squares, cubes)
-    return jax.tree.map(lambda s: lookup.from_rows(use.operand, avals, axis, s), sums)
+# Layers of one shape are traced once. Indexing is not: its specification holds a piece of program.
+_product_sums = jax.jit(_operand_sums, static_argnames=("rule", "spec", "chunk", "third"))
 
 
-def _first_axis_summed(cotangent: jax.Array) -> jax.Array:
-    return jnp.sum(cotangent, axis=1, dtype=accumulation_dtype(cotangent))
+def _pull(level: Level, plan: Plan, grad: jax.Array) -> jax.Array:
+    shape = plan.program.avals[level.source].shape
+    return pull(level.chain, level.source, level.target, shape, grad)
 
 
-def _folded(use: Use, data: Any) -> Any:
+def _folded(use: Use, data: Data) -> Data:
     """``(n, *lengths, ...)`` to ``(n, *stacked lengths, steps that add up, ...)``."""
     modes = [lv.boundary.mode for lv in use.levels if lv.boundary.mode != "same"]
+    stacks = [1 + i for i, mode in enumerate(modes) if mode == "stack"]
+    adds = [1 + i for i, mode in enumerate(modes) if mode == "sum"]
 
     def fold(leaf):
-        stacks = [1 + i for i, mode in enumerate(modes) if mode == "stack"]
-        adds = [1 + i for i, mode in enumerate(modes) if mode == "sum"]
-        rest = range(1 + len(modes), leaf.ndim)
-        leaf = leaf.transpose((0, *stacks, *adds, *rest))
-        lead = leaf.shape[: 1 + len(stacks)]
-        return leaf.reshape((*lead, summed_steps(use), *leaf.shape[1 + len(modes) :]))
+        leaf = leaf.transpose((0, *stacks, *adds, *range(1 + len(modes), leaf.ndim)))
+        lead, rest = leaf.shape[: 1 + len(stacks)], leaf.shape[1 + len(modes) :]
+        return leaf.reshape((*lead, summed_steps(use), *rest))
 
     return jax.tree.map(fold, data)
 
@@ -220,7 +191,11 @@ def _through_levels(use: Use, innermost: Callable, transpose: Callable, axis: in
         if not levels:
             return innermost
         level, deeper = levels[0], outwards(levels[1:])
-        within = lambda data: transpose(level, deeper(data))  # noqa: E731
+
+        def within(data):
+            found = deeper(data)
+            return transpose(level, found) if level.chain else found
+
         if level.boundary.mode == "stack":
             return jax.vmap(within, in_axes=1, out_axes=axis)
         return within

@@ -67,6 +67,7 @@ class Use(NamedTuple):
       number: its place in the plan.
       rule: the closed form of the primitive; None where the value itself gets an axis of examples.
       op: the operation, None without a rule.
+      spec: what the rule needs to know about it.
       operand: the value that is used.
       top: the value in the outermost scope that it comes from.
       levels: the scopes below the outermost one, outermost first.
@@ -77,6 +78,7 @@ class Use(NamedTuple):
     number: int
     rule: Any
     op: Op | None
+    spec: Any
     operand: int
     top: int
     levels: tuple[Level, ...]
@@ -242,8 +244,9 @@ class _Walk:
             boundary = plan.boundaries[source]
             levels.append(Level(boundary, source, chain, value))
             value, outside = boundary.outer, outside[:-1]
+        spec = None if rule is None else rule.make_spec(op, operand, plan.program.avals)
         use = Use(
-            len(plan.uses), rule, op, operand, value, tuple(reversed(levels)), self.lengths,
+            len(plan.uses), rule, op, spec, operand, value, tuple(reversed(levels)), self.lengths,
             self.inside,
         )  # fmt: skip
         plan.uses.append(use)

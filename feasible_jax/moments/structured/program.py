@@ -1,6 +1,7 @@
 """The loss of one example as a program: operations on numbered values, calls inlined."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
@@ -18,7 +19,8 @@ class Constant(NamedTuple):
     value: Any
 
 
-class Op(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Op:
     """One operation: ``outputs = primitive(inputs)``.
 
     Attributes:

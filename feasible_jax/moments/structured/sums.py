@@ -15,9 +15,9 @@ _ROUNDING = {"float32": 2.0**-20, "float64": 2.0**-48}
 # Factors smaller than this part of the largest are taken for this large where they are squared:
 # the product of two such squares is still a normal number, so that nothing is lost to underflow.
 _SMALLEST_FACTOR = 2.0**-30
-# Bytes of per-example gradients held at once: what caches hold, and what an accelerator spares.
-_CACHED_BYTES = {"cpu": 2**21}
-_CHUNK_BYTES = {"cpu": 2**23}
+# Bytes of per-example gradients to hold at once: what stays in the caches of a CPU, and what an
+# accelerator spares.
+_TINY_BYTES, _HELD_BYTES, _CHUNK_BYTES = 2**18, 2**21, 2**23
 _ACCELERATOR_BYTES = 2**27
 _MOST_EXAMPLES = 8
 
@@ -36,6 +36,16 @@ class Sums(NamedTuple):
     cubes: jax.Array | None
 
 
+def tiny_bytes() -> int:
+    """Bytes of gradients that are cheaper to hold than to think about."""
+    return _TINY_BYTES
+
+
+def held_bytes() -> int:
+    """Bytes up to which the gradients of all examples of a batch are held at once."""
+    return _HELD_BYTES if jax.default_backend() == "cpu" else _ACCELERATOR_BYTES
+
+
 def chunk_size(size: int, entries: int) -> int:
     """How many examples' gradients of ``entries`` numbers to hold at once, out of ``size``.
 
@@ -45,11 +55,10 @@ def chunk_size(size: int, entries: int) -> int:
     >>> chunk_size(64, 100), chunk_size(64, 100_000), chunk_size(64, 10**8)
     (64, 8, 1)
     """
-    platform = jax.default_backend()
-    if 4 * size * entries <= _CACHED_BYTES.get(platform, _ACCELERATOR_BYTES):
+    if 4 * size * entries <= held_bytes():
         return size
-    allowed = _CHUNK_BYTES.get(platform, _ACCELERATOR_BYTES) // (4 * max(entries, 1))
-    return max(1, min(size, allowed, _MOST_EXAMPLES))
+    chunk_bytes = _CHUNK_BYTES if jax.default_backend() == "cpu" else _ACCELERATOR_BYTES
+    return max(1, min(size, chunk_bytes // (4 * max(entries, 1)), _MOST_EXAMPLES))
 
 
 def squared_sums(
@@ -96,17 +105,16 @@ def squared_sums(
 
 
 def chunked_sums(
-    per_example: Callable[[Any], jax.Array],
+    per_example: Callable[[Any], Any],
     batch: Any,
     weights: jax.Array | None,
     chunk: int,
     third: bool,
-) -> Sums:
+) -> Any:
     """Sums of per-example gradients that are made ``chunk`` examples at a time.
 
-    Deviations are taken from the gradient of the first example, so that little cancels where the
-    mean is large beside the standard deviation. Examples are added one by one: XLA's reduction
-    over them is ten times slower on a CPU.
+    Each chunk's mean and deviations from it are merged with those before (Chan, Golub and LeVeque,
+    1983), so that nothing cancels where the mean is large beside the standard deviation.
 
     Args:
       per_example: from the rows of ``batch`` for some examples to their gradients, a tree of
@@ -120,33 +128,30 @@ def chunked_sums(
       A tree of ``Sums``, shaped like what ``per_example`` returns.
     """
     size = jax.tree.leaves(batch)[0].shape[0]
-    first = jax.tree.map(lambda g: g[0], per_example(_rows(batch, 0, 1)))
-    powers = 3 if third else 2
 
-    def start(like):
-        zero = vary_like(jnp.zeros_like(like), batch)
-        return (zero,) * powers
+    def rows(leaf, begin):
+        return jax.lax.dynamic_slice_in_dim(leaf, begin, chunk)
 
-    def step(sums, begin):
+    def step(carry, begin):
         # The last chunk reaches back to be full; what was seen before counts for nothing.
         here = jnp.minimum(begin, size - chunk)
-        grads = per_example(_rows(batch, here, chunk))
-        counts = _counts(weights, here, begin, chunk, size)
-        return jax.tree.map(
-            lambda g, f, s: _add_rows(g, f, s, counts), grads, first, sums,
-            is_leaf=lambda node: isinstance(node, tuple),
-        ), None  # fmt: skip
+        grads = per_example(jax.tree.map(lambda leaf: rows(leaf, here), batch))
+        counts = jnp.ones((chunk,)) if weights is None else rows(weights, here)
+        if size % chunk:
+            counts = jnp.where(here + jnp.arange(chunk) >= begin, counts, 0)
+        seen, sums = carry
+        uniform = weights is None and size % chunk == 0
+        return (seen + jnp.sum(counts), _merge_tree(sums, seen, grads, counts, uniform)), None
 
+    def start(like):
+        zero = vary_like(jnp.zeros(like.shape[1:], like.dtype), batch)
+        return Sums(zero, zero, zero if third else None)
+
+    shapes = jax.eval_shape(per_example, jax.tree.map(lambda leaf: rows(leaf, 0), batch))
+    seen = vary_like(jnp.zeros(()), batch)
     begins = jnp.arange(0, size, chunk)
-    sums = jax.tree.map(start, first)
-    if len(begins) == 1:
-        sums, _ = step(sums, 0)
-    else:
-        sums, _ = jax.lax.scan(step, sums, begins)
-    total = size if weights is None else jnp.sum(weights)
-    return jax.tree.map(
-        lambda f, s: _central(f, s, jnp.asarray(total).astype(f.dtype)), first, sums,
-    )  # fmt: skip
+    (_, sums), _ = jax.lax.scan(step, (seen, jax.tree.map(start, shapes)), begins)
+    return sums
 
 
 def stacked_sums(grads: jax.Array, weights: jax.Array | None, third: bool) -> Sums:
@@ -161,54 +166,79 @@ def stacked_sums(grads: jax.Array, weights: jax.Array | None, third: bool) -> Su
         # As a matrix product: XLA's reduction over a leading axis is slow on a CPU.
         return jnp.tensordot(w, values, axes=1, precision=jax.lax.Precision.HIGHEST)
 
+    # Else XLA takes an array of many parameters to pieces again, and compiles each one.
+    grads = jax.lax.optimization_barrier(grads)
     mean = over_examples(ones / jnp.where(total > 0, total, 1), grads)
     deviations = grads - mean[None]
     squares = over_examples(ones, _lifted(deviations))
     cubes = over_examples(ones, deviations**3) if third else None
+    return jax.lax.optimization_barrier(Sums(mean, squares, cubes))
+
+
+def lookup_sums(
+    ids: jax.Array, rows: jax.Array, height: int, weights: jax.Array | None, third: bool
+) -> Sums:
+    """Sums for gradients of which each example has only a few rows.
+
+    Args:
+      ids: ``(n, t)`` the rows, each at most once an example; ``height`` for none.
+      rows: ``(n, t, width)`` the gradients there.
+      height: number of rows of the table.
+      weights: ``(n,)``, or None for ones.
+      third: whether to sum cubes as well.
+
+    Returns:
+      ``Sums`` of shape ``(height, width)``.
+    """
+    dtype = accumulation_dtype(rows)
+    rows = rows.astype(dtype)
+    w = jnp.ones(ids.shape[:1], dtype) if weights is None else weights.astype(dtype)
+    each, total = w[:, None, None], jnp.sum(w)
+
+    def scatter(values):
+        table = jnp.zeros((height, values.shape[-1]), dtype)
+        return table.at[ids].add(values, mode="drop")
+
+    mean = scatter(rows * (each / jnp.where(total > 0, total, 1)))
+    readers = scatter(jnp.broadcast_to(each, (*ids.shape, 1)))
+    deviations = rows - mean.at[ids].get(mode="fill", fill_value=0)
+    # Who did not read a row has gradient 0 there, which deviates by the mean.
+    others = jnp.maximum(total - readers, 0)
+    squares = scatter(_lifted(deviations) * each) + others * _lifted(mean)
+    cubes = scatter(deviations**3 * each) - others * mean**3 if third else None
     return Sums(mean, squares, cubes)
 
 
-def _rows(batch: Any, begin: Any, count: int) -> Any:
-    def rows(leaf):
-        if count == leaf.shape[0]:
-            return leaf
-        return jax.lax.dynamic_slice_in_dim(leaf, begin, count)
+def _merge_tree(sums: Any, seen: jax.Array, grads: Any, counts: jax.Array, uniform: bool) -> Any:
+    def merge(grad, before):
+        return _merge(before, seen.astype(grad.dtype), grad, counts.astype(grad.dtype), uniform)
 
-    return jax.tree.map(rows, batch)
+    return jax.tree.map(merge, grads, sums)
 
 
-def _counts(weights, here, begin, chunk, size):
-    if weights is None and size % chunk == 0:
-        return None
-    fresh = here + jnp.arange(chunk) >= begin
-    rows = jnp.ones((chunk,)) if weights is None else _rows(weights, here, chunk)
-    return jnp.where(fresh, rows, 0)
+def _merge(before: Sums, seen, grads, counts, uniform: bool) -> Sums:
+    """Sums of the union of what was ``seen`` and a chunk of gradients.
 
-
-def _add_rows(grads, first, sums, counts):
-    for i in range(grads.shape[0]):
-        deviation = grads[i].astype(first.dtype) - first
-        power = deviation
-        added = []
-        for k, total in enumerate(sums):
-            if k == 1:
-                power = _lifted(deviation)
-            elif k == 2:
-                power = deviation * deviation * deviation
-            weight = 1 if counts is None else counts[i].astype(power.dtype)
-            added.append(total + (power if counts is None else power * weight))
-        sums = tuple(added)
-    return sums
-
-
-def _central(first, sums, total):
-    shift = sums[0] / jnp.where(total > 0, total, 1)
-    rounding = sums[1] * _ROUNDING[first.dtype.name]
-    squares = jnp.maximum(sums[1] - shift * shift * total, rounding)
+    Examples are added one by one: XLA's reduction over them is ten times slower on a CPU.
+    """
+    new = jnp.sum(counts)
+    total = seen + new
+    k = grads.shape[0]
+    count = [1 if uniform else counts[i] for i in range(k)]
+    # A chunk may count for nothing, and so may all that was seen before it.
+    mean = sum(grads[i] * count[i] for i in range(k)) / jnp.where(new > 0, new, 1)
+    deviations = [grads[i] - mean for i in range(k)]
+    within = sum(_lifted(d) * c for d, c in zip(deviations, count, strict=True))
+    apart = jnp.where(new > 0, mean - before.mean, 0)
+    share = new / jnp.where(total > 0, total, 1)
+    squares = before.squares + within + _lifted(apart) * (seen * share)
     cubes = None
-    if len(sums) == 3:
-        cubes = sums[2] - 3 * shift * sums[1] + 2 * shift * shift * shift * total
-    return Sums(first + shift, squares, cubes)
+    if before.cubes is not None:
+        here = sum(d * d * d * c for d, c in zip(deviations, count, strict=True))
+        between = apart * apart * apart * (seen * share) * ((seen - new) / jnp.maximum(total, 1))
+        across = 3 * apart * (seen * within - new * before.squares) / jnp.maximum(total, 1)
+        cubes = before.cubes + here + between + across
+    return Sums(before.mean + apart * share, squares, cubes)
 
 
 def _lifted(deviations):

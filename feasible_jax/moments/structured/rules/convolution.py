@@ -2,11 +2,10 @@
 
 import itertools
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 PRODUCT = True
 
@@ -27,84 +26,119 @@ def residuals(op: Any, used: int) -> tuple[Any, ...]:
     return (op.inputs[0],)
 
 
-class _Window:
-    """Sizes of a convolution, spatial dimensions in the kernel's order."""
+class Spec(NamedTuple):
+    """Sizes of a convolution, spatial dimensions in the order of the kernel's.
 
-    def __init__(self, op: Any, used: int, avals: Any):
-        params, dims = op.params, op.params["dimension_numbers"]
-        kernel, out = avals[used].shape, avals[op.outputs[0]].shape
-        self.lhs, self.rhs, self.out = dims.lhs_spec, dims.rhs_spec, dims.out_spec
-        self.kernel = tuple(kernel[d] for d in self.rhs[2:])
-        self.groups = params["feature_group_count"]
-        self.features = kernel[self.rhs[0]] // self.groups
-        self.channels = kernel[self.rhs[1]]
-        self.batch = out[self.out[0]]
-        self.positions = tuple(out[d] for d in self.out[2:])
-        self.strides, self.padding = params["window_strides"], params["padding"]
-        self.image_dilation, self.kernel_dilation = params["lhs_dilation"], params["rhs_dilation"]
+    Attributes:
+      image: dimensions of batch, channels and space in the image; likewise ``kernel_dims``, of
+        features and channels a group and space, and ``out``.
+      taps: the spatial shape of the kernel.
+      groups: number of feature groups.
+      channels: input channels a group.
+      features: output channels a group.
+      batch: images an example.
+      positions: the spatial shape of the result.
+      strides: between positions.
+      padding: ``(low, high)`` before and after the image.
+      image_dilation: of the image, ``kernel_dilation`` of the kernel.
+    """
+
+    image: tuple[int, ...]
+    kernel_dims: tuple[int, ...]
+    out: tuple[int, ...]
+    taps: tuple[int, ...]
+    groups: int
+    channels: int
+    features: int
+    batch: int
+    positions: tuple[int, ...]
+    strides: tuple[int, ...]
+    padding: tuple[tuple[int, int], ...]
+    image_dilation: tuple[int, ...]
+    kernel_dilation: tuple[int, ...]
 
 
-def sizes(op: Any, used: int, avals: Any) -> tuple[int, int, int, int]:
+def make_spec(op: Any, used: int, avals: Any) -> Spec:
+    """What the formulas need to know about an operation."""
+    params, dims = op.params, op.params["dimension_numbers"]
+    kernel, out = avals[used].shape, avals[op.outputs[0]].shape
+    groups = params["feature_group_count"]
+    return Spec(
+        tuple(dims.lhs_spec), tuple(dims.rhs_spec), tuple(dims.out_spec),
+        taps=tuple(kernel[d] for d in dims.rhs_spec[2:]),
+        groups=groups,
+        channels=kernel[dims.rhs_spec[1]],
+        features=kernel[dims.rhs_spec[0]] // groups,
+        batch=out[dims.out_spec[0]],
+        positions=tuple(out[d] for d in dims.out_spec[2:]),
+        strides=tuple(params["window_strides"]),
+        padding=tuple(map(tuple, params["padding"])),
+        image_dilation=tuple(params["lhs_dilation"]),
+        kernel_dilation=tuple(params["rhs_dilation"]),
+    )  # fmt: skip
+
+
+def sizes(spec: Spec) -> tuple[int, int, int, int]:
     """``(groups, positions, inputs, outputs)``: how the product is batched, summed and shaped."""
-    win = _Window(op, used, avals)
-    positions = win.batch * math.prod(win.positions)
-    return win.groups, positions, math.prod(win.kernel) * win.channels, win.features
+    positions = spec.batch * math.prod(spec.positions)
+    return spec.groups, positions, math.prod(spec.taps) * spec.channels, spec.features
 
 
 def factors(
-    op: Any, used: int, avals: Any, residual: tuple[jax.Array, ...], cotangent: jax.Array
+    spec: Spec, residual: tuple[jax.Array, ...], cotangent: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     """The patches under the kernel and the gradient above them, see ``dot_general.factors``."""
-    win = _Window(op, used, avals)
-    groups, positions, inputs, outputs = sizes(op, used, avals)
+    groups, positions, inputs, outputs = sizes(spec)
     (image,) = residual
     n, p = image.shape[:2]
-    image = image.transpose((0, 1, *(d + 2 for d in (win.lhs[0], *win.lhs[2:], win.lhs[1]))))
-    rows = _patches(image.reshape((n * p * win.batch, *image.shape[3:])), win)
-    grad = cotangent.transpose((0, 1, *(d + 2 for d in (win.out[0], *win.out[2:], win.out[1]))))
+    image = image.transpose((0, 1, *(d + 2 for d in _channels_last(spec.image))))
+    rows = _patches(image.reshape((n * p * spec.batch, *image.shape[3:])), spec)
+    grad = cotangent.transpose((0, 1, *(d + 2 for d in _channels_last(spec.out))))
     if groups == 1:
         left = rows.reshape((n, 1, p * positions, inputs))
         return left, grad.reshape((n, 1, p * positions, outputs))
-    taps = math.prod(win.kernel)
-    rows = rows.reshape((n, p * positions, taps, groups, win.channels))
+    rows = rows.reshape((n, p * positions, math.prod(spec.taps), groups, spec.channels))
     left = rows.transpose((0, 3, 1, 2, 4)).reshape((n, groups, p * positions, inputs))
     grad = grad.reshape((n, p * positions, groups, outputs))
     return left, grad.transpose((0, 2, 1, 3))
 
 
-def arrange(op: Any, used: int, avals: Any, stack: jax.Array) -> jax.Array:
+def arrange(spec: Spec, stack: jax.Array) -> jax.Array:
     """``(..., groups, inputs, outputs)`` as ``(..., *kernel.shape)``."""
-    win = _Window(op, used, avals)
     lead = stack.shape[:-3]
-    k, rank = len(lead), len(win.kernel)
-    parts = stack.reshape((*lead, win.groups, *win.kernel, win.channels, win.features))
+    k, rank = len(lead), len(spec.taps)
+    parts = stack.reshape((*lead, spec.groups, *spec.taps, spec.channels, spec.features))
     # (groups, *taps, channels, features) to (*taps, channels, groups, features).
     order = (*range(k), *range(k + 1, k + rank + 2), k, k + rank + 2)
-    merged = parts.transpose(order).reshape((*lead, *win.kernel, win.channels, -1))
+    merged = parts.transpose(order).reshape((*lead, *spec.taps, spec.channels, -1))
     # What each of (*taps, channels, features) is called in the kernel's own order.
-    names = (*win.rhs[2:], win.rhs[1], win.rhs[0])
-    return merged.transpose((*range(k), *(k + int(d) for d in np.argsort(names))))
+    names = (*spec.kernel_dims[2:], spec.kernel_dims[1], spec.kernel_dims[0])
+    return merged.transpose((*range(k), *(k + names.index(d) for d in range(rank + 2))))
 
 
-def _patches(images: jax.Array, win: _Window) -> jax.Array:
+def _channels_last(dims: tuple[int, ...]) -> tuple[int, ...]:
+    return (dims[0], *dims[2:], dims[1])
+
+
+def _patches(images: jax.Array, spec: Spec) -> jax.Array:
     """``(N, *spatial, C)`` to ``(N, *positions, taps * C)``, by strided slices."""
     edges = [
         (low, high, dilation - 1)
-        for (low, high), dilation in zip(win.padding, win.image_dilation, strict=True)
+        for (low, high), dilation in zip(spec.padding, spec.image_dilation, strict=True)
     ]
     padding = [(0, 0, 0), *edges, (0, 0, 0)]
     padded = jax.lax.pad(images, jnp.zeros((), images.dtype), padding)
     slices = []
-    for tap in itertools.product(*map(range, win.kernel)):
-        start = [t * d for t, d in zip(tap, win.kernel_dilation, strict=True)]
-        spans = zip(start, win.positions, win.strides, strict=True)
+    for tap in itertools.product(*map(range, spec.taps)):
+        start = [t * d for t, d in zip(tap, spec.kernel_dilation, strict=True)]
+        spans = zip(start, spec.positions, spec.strides, strict=True)
         limit = [begin + (count - 1) * stride + 1 for begin, count, stride in spans]
         slices.append(
             jax.lax.slice(
                 padded,
                 (0, *start, 0),
                 (padded.shape[0], *limit, padded.shape[-1]),
-                (1, *win.strides, 1),
+                (1, *spec.strides, 1),
             )
         )
     return jnp.concatenate(slices, axis=-1)

@@ -1,11 +1,10 @@
 """Embeddings and other indexing: the rows that an example reads, and no others."""
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 PRODUCT = False
 
@@ -25,21 +24,47 @@ def residuals(op: Any, used: int) -> tuple[Any, ...]:
     return tuple(op.inputs[1:])
 
 
-def row_axis(op: Any, used: int, avals: Any) -> int | None:
-    """The axis along which whole rows are read, or None for any other indexing."""
+class Spec(NamedTuple):
+    """What is read from a table.
+
+    Attributes:
+      op: the operation.
+      table: the shape of the table.
+      axis: the axis along which whole rows are read, None for any other indexing.
+      height: rows along that axis.
+      width: entries of a row.
+    """
+
+    op: Any
+    table: tuple[int, ...]
+    axis: int | None
+    height: int
+    width: int
+
+
+def make_spec(op: Any, used: int, avals: Any) -> Spec:
+    """What the formulas need to know about an operation."""
+    table = tuple(avals[used].shape)
+    axis = _row_axis(op, table)
+    height = 0 if axis is None else table[axis]
+    width = 0 if axis is None else math.prod(size for d, size in enumerate(table) if d != axis)
+    return Spec(op, table, axis, height, width)
+
+
+def _row_axis(op: Any, table: tuple[int, ...]) -> int | None:
     if op.name != "gather":
         return None
-    dims, table = op.params["dimension_numbers"], avals[used].shape
+    dims = op.params["dimension_numbers"]
     if dims.operand_batching_dims or len(dims.start_index_map) != 1:
         return None
     (axis,) = dims.start_index_map
-    whole = tuple(1 if d == axis else size for d, size in enumerate(table))
-    rows = tuple(op.params["slice_sizes"]) == whole and dims.collapsed_slice_dims == (axis,)
-    return axis if rows else None
+    row = tuple(1 if d == axis else size for d, size in enumerate(table))
+    whole = tuple(op.params["slice_sizes"]) == row and tuple(dims.collapsed_slice_dims) == (axis,)
+    return axis if whole else None
 
 
 def rows_and_ids(
-    op: Any, used: int, avals: Any, residual: tuple[jax.Array, ...], cotangent: jax.Array
+    spec: Spec, residual: tuple[jax.Array, ...], cotangent: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     """What each example read, and the gradient there.
 
@@ -47,14 +72,11 @@ def rows_and_ids(
       ``(n, t)`` the rows read, the number of rows for those out of bounds, and ``(n, t, width)``
       the gradient with respect to each.
     """
-    dims, table = op.params["dimension_numbers"], avals[used].shape
-    axis = row_axis(op, used, avals)
-    height = table[axis]
+    dims, height = spec.op.params["dimension_numbers"], spec.height
     (ids,) = residual
     n = ids.shape[0]
     ids = ids.reshape((n, -1)).astype(jnp.int32)
-    mode = op.params["mode"]
-    if mode == jax.lax.GatherScatterMode.CLIP:
+    if spec.op.params["mode"] == jax.lax.GatherScatterMode.CLIP:
         ids = jnp.clip(ids, 0, height - 1)
     ids = jnp.where((ids < 0) | (ids >= height), height, ids)
     offsets = tuple(d + 2 for d in dims.offset_dims)
@@ -63,13 +85,12 @@ def rows_and_ids(
     return ids, rows
 
 
-def from_rows(used: int, avals: Any, axis: int, rows: jax.Array) -> jax.Array:
+def from_rows(spec: Spec, rows: jax.Array) -> jax.Array:
     """``(..., height, width)`` as ``(..., *table.shape)``."""
-    table = avals[used].shape
     lead = rows.ndim - 2
-    rest = tuple(size for d, size in enumerate(table) if d != axis)
-    shaped = rows.reshape((*rows.shape[:lead], table[axis], *rest))
-    return jnp.moveaxis(shaped, lead, lead + axis)
+    rest = tuple(size for d, size in enumerate(spec.table) if d != spec.axis)
+    shaped = rows.reshape((*rows.shape[:lead], spec.height, *rest))
+    return jnp.moveaxis(shaped, lead, lead + spec.axis)
 
 
 def compact(ids: jax.Array, rows: jax.Array, height: int) -> tuple[jax.Array, jax.Array]:
@@ -99,50 +120,31 @@ def compact(ids: jax.Array, rows: jax.Array, height: int) -> tuple[jax.Array, ja
 
 
 def per_example(
-    op: Any, used: int, avals: Any, residual: tuple[jax.Array, ...], cotangent: jax.Array
+    spec: Spec, residual: tuple[jax.Array, ...], cotangent: jax.Array
 ) -> jax.Array:
     """The dense gradient of every example, ``(n, *table.shape)``.
 
     Args:
-      op: the operation.
-      used: the table's number.
-      avals: shapes, by number.
+      spec: from ``make_spec``.
       residual: the indices, ``(n, p, *shape)`` each.
       cotangent: ``(n, p, *result.shape)``.
 
     Returns:
       The sum over ``p`` of each example's gradient, in the dtype of the cotangent.
     """
-    table, axis = avals[used], row_axis(op, used, avals)
-    if axis is not None:
-        ids, rows = rows_and_ids(op, used, avals, residual, cotangent)
-        n, _, width = rows.shape
-        dense = jnp.zeros((n, table.shape[axis], width), rows.dtype)
-        dense = dense.at[jnp.arange(n)[:, None], ids].add(rows, mode="drop")
-        return from_rows(used, avals, axis, dense)
-    start = jnp.zeros(table.shape, cotangent.dtype)
+    if spec.axis is not None:
+        ids, rows = rows_and_ids(spec, residual, cotangent)
+        n = ids.shape[0]
+        dense = jnp.zeros((n, spec.height, spec.width), rows.dtype)
+        return from_rows(spec, dense.at[jnp.arange(n)[:, None], ids].add(rows, mode="drop"))
+    start = jnp.zeros(spec.table, cotangent.dtype)
 
     def one(indices, grad):
-        return jax.vjp(lambda value: op.bind(value, *indices)[0], start)[1](grad)[0]
+        return jax.vjp(lambda value: spec.op.bind(value, *indices)[0], start)[1](grad)[0]
 
-    def add(total, here):
-        return total + jax.vmap(one)(*here), None
-
-    swapped = jax.tree.map(lambda leaf: jnp.swapaxes(leaf, 0, 1), (residual, cotangent))
-    first, rest = (
-        jax.tree.map(lambda leaf: leaf[0], swapped),
-        jax.tree.map(lambda leaf: leaf[1:], swapped),
-    )
-    total = jax.vmap(one)(*first)
-    return total if cotangent.shape[1] == 1 else jax.lax.scan(add, total, rest)[0]
-
-
-def num_reads(op: Any, used: int, avals: Any) -> int:
-    """How many entries of the table one example reads."""
-    return int(np.prod(avals[op.outputs[0]].shape, dtype=np.int64))
-
-
-def height_and_width(used: int, avals: Any, axis: int) -> tuple[int, int]:
-    """The table as ``height`` rows of ``width`` entries."""
-    table = avals[used].shape
-    return table[axis], math.prod(size for d, size in enumerate(table) if d != axis)
+    steps = jax.tree.map(lambda leaf: jnp.swapaxes(leaf, 0, 1), (residual, cotangent))
+    total = jax.vmap(one)(*jax.tree.map(lambda leaf: leaf[0], steps))
+    if cotangent.shape[1] == 1:
+        return total
+    rest = jax.tree.map(lambda leaf: leaf[1:], steps)
+    return jax.lax.scan(lambda sum_, here: (sum_ + jax.vmap(one)(*here), None), total, rest)[0]
