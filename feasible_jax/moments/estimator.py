@@ -9,8 +9,13 @@ import jax.numpy as jnp
 from feasible_jax.moments.gradient_moments import moments_from_per_example
 from feasible_jax.moments.grouped import grouped_moments
 from feasible_jax.moments.microbatch import microbatch_moments
-from feasible_jax.moments.per_example import check_batch, check_scalar_loss, per_example_gradients
-from feasible_jax.moments.structured import structured_moments
+from feasible_jax.moments.per_example import check_batch, per_example_gradients, vary_like
+from feasible_jax.moments.structured import (
+    Program,
+    refuse_batch_statistics,
+    structured_moments,
+    trace_program,
+)
 
 STRATEGIES = ("auto", "structured", "vmap", "microbatch", "grouped")
 
@@ -82,7 +87,8 @@ def grad_moments(
         if not jax.tree.leaves(params):
             raise ValueError("params has no leaves: there is no gradient to take moments of.")
         size = check_batch(batch, weights)
-        check_scalar_loss(loss_fn, params, batch, has_aux=has_aux)
+        params = vary_like(params, batch)
+        program = check_loss(loss_fn, params, batch, has_aux=has_aux)
         given = None if weights is None else jnp.asarray(weights)
         chunk = min(microbatch_size, size)
         if strategy == "vmap":
@@ -96,10 +102,32 @@ def grad_moments(
             result, moments = grouped_moments(loss_fn, params, batch, w, num_groups, **options)
         else:
             result, moments = structured_moments(
-                loss_fn, params, batch, given, microbatch_size=chunk, **options
+                program, loss_fn, params, batch, given, microbatch_size=chunk, **options
             )
         losses, aux = result if has_aux else (result, None)
         extras = [*([losses] if return_losses else []), *([aux] if has_aux else [])]
         return (*extras, moments) if extras else moments
 
     return moments_of
+
+
+def check_loss(
+    loss_fn: Callable[[Any, Any], Any], params: Any, batch: Any, *, has_aux: bool = False
+) -> Program:
+    """The program of the loss of one example, or a ``ValueError`` that says what is wrong with it.
+
+    Args:
+      loss_fn: ``(params, example) -> scalar``, or ``(scalar, aux)``.
+      params: the parameters.
+      batch: a tree of arrays with a leading axis of examples.
+      has_aux: whether the loss returns a pair.
+
+    >>> import jax.numpy as jnp
+    >>> check_loss(lambda w, x: w * x, jnp.ones(2), jnp.ones((5, 2)))
+    Traceback (most recent call last):
+    ...
+    ValueError: loss_fn(params, example) must return a real floating scalar for ONE example, ...
+    """
+    program = trace_program(loss_fn, params, batch, has_aux)
+    refuse_batch_statistics(program)
+    return program

@@ -41,10 +41,10 @@ def vary_like(params: Any, batch: Any) -> Any:
     """The parameters, varying over every mesh axis that the batch varies over."""
     axes = set()
     for leaf in jax.tree.leaves(batch):
-        axes |= _manual_axes(leaf)
+        axes |= manual_axes(leaf)
 
     def vary(leaf):
-        missing = tuple(sorted(axes - _manual_axes(leaf)))
+        missing = tuple(sorted(axes - manual_axes(leaf)))
         return jax.lax.pcast(leaf, missing, to="varying") if missing else leaf
 
     return jax.tree.map(vary, params)
@@ -98,27 +98,8 @@ def check_batch(batch: Any, weights: Any) -> int:
     return size
 
 
-def check_scalar_loss(loss_fn: Callable, params: Any, batch: Any, *, has_aux: bool = False) -> None:
-    """Raise a ``ValueError`` unless the loss of one example is a real scalar (and an aux)."""
-    size = jax.tree.leaves(batch)[0].shape[0]
-    losses = jax.eval_shape(jax.vmap(loss_fn, in_axes=(None, 0)), params, batch)
-    if has_aux:
-        if not isinstance(losses, tuple | list) or len(losses) != 2:
-            raise ValueError(
-                "loss_fn(params, example) must return a pair (loss, aux) where has_aux=True; "
-                f"it returned {jax.tree.structure(losses)}."
-            )
-        losses, _ = losses
-    shape = getattr(losses, "shape", None)
-    if shape != (size,) or not jnp.issubdtype(losses.dtype, jnp.floating):
-        got = f"{losses.dtype}{list(shape[1:])}" if shape else jax.tree.structure(losses)
-        raise ValueError(
-            "loss_fn(params, example) must return a real floating scalar for ONE example, "
-            f"without a batch axis; it returned {got}."
-        )
-
-
-def _manual_axes(leaf: Any) -> set[str]:
+def manual_axes(leaf: Any) -> set[str]:
+    """The mesh axes that a value varies over inside ``shard_map``; none outside."""
     aval: Any = jax.typeof(leaf)
     # The attribute moved within jax 0.10. Where both are gone, fail: silence would be a wrong sum.
     known = hasattr(aval, "manual_axis_type")

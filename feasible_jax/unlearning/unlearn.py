@@ -11,8 +11,8 @@ import numpy as np
 import optax
 
 from feasible_jax.methods.method import Method, Problem, check_method
-from feasible_jax.moments.estimator import STRATEGIES
-from feasible_jax.moments.per_example import check_batch, check_scalar_loss
+from feasible_jax.moments.estimator import STRATEGIES, check_loss
+from feasible_jax.moments.per_example import check_batch
 from feasible_jax.unlearning.chunks import make_chunk
 from feasible_jax.unlearning.history import History, history_of
 from feasible_jax.unlearning.progress import progress_bar
@@ -180,7 +180,7 @@ def _compiled_chunk(problem, method, tx, needs, batch_size, strategy, chunk_size
     args, shapes.args = shapes.args, ()  # the cache must not keep the data alive
     state, data, *_ = args
     for examples in data.values():
-        check_scalar_loss(problem.loss_fn, state.params, examples)
+        check_loss(problem.loss_fn, state.params, examples)
     step = make_step(problem, method, tx, dict(needs), batch_size, strategy)
     return make_chunk(step, chunk_size, args)
 

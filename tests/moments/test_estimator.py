@@ -7,9 +7,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from jax.sharding import PartitionSpec as P
 
-from feasible_jax.moments import GradientMoments, estimator, grad_moments, reduce_moments
+from feasible_jax.moments import GradientMoments, grad_moments, reduce_moments
 
-STRATEGIES = ("vmap", "microbatch", "auto")
+STRATEGIES = ("vmap", "microbatch", "structured", "auto")
 fresh = settings(
     max_examples=8,
     deadline=None,
@@ -175,15 +175,6 @@ def test_jit_over_a_sharded_batch(strategy):
     take = jax.jit(grad_moments(loss, strategy, microbatch_size=8))
     sharded = jax.device_put(batch, jax.sharding.NamedSharding(mesh, P("data")))
     chex.assert_trees_all_close(take(params, sharded), take(params, batch), rtol=1e-4, atol=1e-6)
-
-
-def test_auto_turns_to_microbatches_when_gradients_would_not_fit(monkeypatch):
-    params, batch = network(0), data(0, 64)
-    gradients = 4 * 64 * (4 * 3 + 4 + 1)
-    for bytes_allowed, strategy in ((gradients, "vmap"), (gradients - 1, "microbatch")):
-        monkeypatch.setattr(estimator, "_VMAP_BYTES", bytes_allowed)
-        scans = "scan" in str(jax.make_jaxpr(grad_moments(loss))(params, batch))
-        assert scans == (strategy == "microbatch")
 
 
 def test_a_microbatch_larger_than_the_batch_is_the_batch():

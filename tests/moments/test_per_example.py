@@ -6,9 +6,9 @@ import pytest
 from jax.sharding import PartitionSpec as P
 
 from feasible_jax.moments import per_example_gradients
+from feasible_jax.moments.estimator import check_loss
 from feasible_jax.moments.per_example import (
     check_batch,
-    check_scalar_loss,
     replace_padding,
     vary_like,
 )
@@ -73,7 +73,7 @@ def test_an_explicit_mesh_is_fine():
     with jax.set_mesh(mesh):
         examples = jax.device_put(batch(16), P("data"))
         params = jax.device_put(PARAMS, P())
-        check_scalar_loss(loss, params, examples)
+        check_loss(loss, params, examples)
         got = jax.tree.map(np.asarray, per_example_gradients(loss, params, examples))
     chex.assert_trees_all_close(
         got, jax.tree.map(np.asarray, one_by_one(PARAMS, batch(16))), rtol=1e-5
@@ -114,7 +114,7 @@ def test_what_is_wrong_with_a_batch_is_said(examples, weights, words):
 )
 def test_a_loss_must_be_a_real_scalar(bad, got):
     with pytest.raises(ValueError, match=f"ONE example.*returned.*{got}"):
-        check_scalar_loss(bad, PARAMS, batch(5))
+        check_loss(bad, PARAMS, batch(5))
 
 
 def loss_and_prediction(params, example):
@@ -126,18 +126,18 @@ def test_aux_comes_along_as_in_value_and_grad():
     got = per_example_gradients(loss_and_prediction, PARAMS, batch(5), has_aux=True)
     want = jnp.dot(batch(5)[0], PARAMS["w"])
     chex.assert_trees_all_close(got, ((losses, want), grads), rtol=1e-5)
-    check_scalar_loss(loss_and_prediction, PARAMS, batch(5), has_aux=True)
+    check_loss(loss_and_prediction, PARAMS, batch(5), has_aux=True)
 
 
 @pytest.mark.parametrize("pairless", [loss, lambda p, e: (e[1],), lambda p, e: {"a": e[1], "b": 1}])
 def test_a_loss_with_aux_must_return_a_pair(pairless):
     with pytest.raises(ValueError, match=r"pair \(loss, aux\).*returned PyTreeDef"):
-        check_scalar_loss(pairless, PARAMS, batch(5), has_aux=True)
+        check_loss(pairless, PARAMS, batch(5), has_aux=True)
 
 
 def test_the_loss_of_a_pair_must_be_a_real_scalar():
     with pytest.raises(ValueError, match=r"ONE example.*returned.*float32\[3\]"):
-        check_scalar_loss(lambda p, e: e, PARAMS, batch(5), has_aux=True)
+        check_loss(lambda p, e: e, PARAMS, batch(5), has_aux=True)
 
 
 @pytest.mark.parametrize("weights", [[0, 2, 1, 0], [False, True, True, False], np.arange(4) % 3])

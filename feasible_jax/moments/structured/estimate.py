@@ -1,6 +1,5 @@
 """Exact moments at about the cost of a gradient: closed forms from one backward pass."""
 
-import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -15,12 +14,13 @@ from feasible_jax.moments.structured.execution import run, tap_shapes
 from feasible_jax.moments.structured.gradients import example_gradients, move_sums, use_sums
 from feasible_jax.moments.structured.outermost import back_to_params
 from feasible_jax.moments.structured.plan import Plan, make_plan
-from feasible_jax.moments.structured.program import trace_program
+from feasible_jax.moments.structured.program import Program
 from feasible_jax.moments.structured.sums import Sums, chunk_size, chunked_sums, stacked_sums
 from feasible_jax.moments.structured.ways import Ways, choose_ways, group_entries
 
 
 def structured_moments(
+    program: Program,
     loss_fn: Callable[[Any, Any], Any],
     params: Any,
     batch: Any,
@@ -33,7 +33,8 @@ def structured_moments(
     """The losses and moments of a batch, from one backward pass without parameter gradients.
 
     Args:
-      loss_fn: ``(params, example) -> scalar`` for ONE example, or ``(scalar, aux)``.
+      program: the loss of one example, from ``trace_program``.
+      loss_fn: the loss itself, ``(params, example) -> scalar`` or ``(scalar, aux)``.
       params: the parameters, a tree of arrays.
       batch: a tree of arrays with a leading axis of ``B`` examples.
       weights: ``(B,)``, or None for ones.
@@ -45,15 +46,17 @@ def structured_moments(
       ``(losses, moments)``, or ``((losses, aux), moments)`` where ``has_aux``.
 
     >>> import jax.numpy as jnp
+    >>> from feasible_jax.moments.structured.program import trace_program
     >>> loss = lambda w, x: jnp.sum(w @ x)
-    >>> losses, moments = structured_moments(
-    ...     loss, jnp.ones((1, 2)), jnp.array([[1.0, 0.0], [3.0, 0.0]]), None, microbatch_size=1)
+    >>> params, batch = jnp.ones((1, 2)), jnp.array([[1.0, 0.0], [3.0, 0.0]])
+    >>> program = trace_program(loss, params, batch)
+    >>> losses, moments = structured_moments(program, loss, params, batch, None, microbatch_size=1)
     >>> moments.mean.tolist(), moments.variance.tolist(), losses.tolist()
     ([[2.0, 0.0]], [[2.0, 0.0]], [1.0, 3.0])
     """
     batch = replace_padding(batch, weights)
     varying = vary_like(params, batch)
-    plan = make_plan(trace_program(loss_fn, varying, batch, has_aux))
+    plan = make_plan(program)
     size = jax.tree.leaves(batch)[0].shape[0]
     ways = choose_ways(plan, size)
     leaves, tree = jax.tree.flatten(varying)
@@ -63,7 +66,7 @@ def structured_moments(
     sums |= _joint(plan, ways, leaves, data, weights, third)
     rows = jnp.ones((size,)) if weights is None else weights
     sums |= {i: _no_gradient(leaves[i], batch, third) for i in ways.unused}
-    moments = {i: _moments(sums[i], leaves[i], rows) for i in sums}
+    moments = {i: _moments(sums[i], leaves[i], weights, size) for i in sums}
     moments |= _left_over(loss_fn, varying, batch, rows, ways, microbatch_size, third, has_aux)
 
     def pick(index):
@@ -109,21 +112,9 @@ def _closed(plan: Plan, ways: Ways, params, data, weights, third) -> dict[int, S
 
 
 def _stacked(plan: Plan, ways: Ways, params, data, weights, third) -> dict[int, Sums]:
-    """Small parameters: sums of all their per-example gradients side by side, as one array."""
-    if not ways.stacked:
-        return {}
+    """Small parameters: all their per-example gradients at once."""
     grads = _param_gradients(plan, ways, ways.stacked, params)(data)
-    sums: dict[int, Sums] = {}
-    for dtype in {grad.dtype for grad in grads.values()}:
-        chosen = {i: grad for i, grad in grads.items() if grad.dtype == dtype}
-        flat = [grad.reshape((grad.shape[0], -1)) for grad in chosen.values()]
-        together = stacked_sums(jnp.concatenate(flat, axis=1), weights, third)
-        ends = list(itertools.accumulate(f.shape[1] for f in flat))
-        for (i, grad), end, part in zip(chosen.items(), ends, flat, strict=True):
-            begin, shape = end - part.shape[1], grad.shape[1:]
-            cut = lambda s, b=begin, e=end, shape=shape: s[b:e].reshape(shape)  # noqa: E731
-            sums[i] = jax.tree.map(cut, together)
-    return sums
+    return {i: stacked_sums(grad, weights, third) for i, grad in grads.items()}
 
 
 def _joint(plan: Plan, ways: Ways, params, data, weights, third) -> dict[int, Sums]:
@@ -161,11 +152,16 @@ def _no_gradient(leaf, batch, third) -> Sums:
     return Sums(zero, zero, zero if third else None)
 
 
-def _moments(sums: Sums, leaf: Any, rows: jax.Array) -> tuple[Any, Any, Any]:
+def _moments(sums: Sums, leaf: Any, weights: jax.Array | None, size: int) -> tuple[Any, Any, Any]:
     dtype = accumulation_dtype(leaf)
-    count = jnp.sum(rows, dtype=dtype)
     mean, squares = sums.mean.astype(dtype), sums.squares.astype(dtype)
-    third = None if sums.cubes is None else unbiased_third(sums.cubes.astype(dtype), count)
+    cubes = None if sums.cubes is None else sums.cubes.astype(dtype)
+    if weights is None and size > 2:
+        # The general formulas below, without a decision about the count for every parameter.
+        third = None if cubes is None else cubes * (size / (size - 1) / (size - 2))
+        return mean, squares * (1 / (size - 1)), third
+    count = jnp.sum(jnp.ones((size,)) if weights is None else weights, dtype=dtype)
+    third = None if cubes is None else unbiased_third(cubes, count)
     return jnp.where(count > 0, mean, 0), unbiased_variance(squares, count), third
 
 

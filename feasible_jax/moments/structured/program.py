@@ -6,6 +6,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.extend.core as jex
+import jax.numpy as jnp
+
+from feasible_jax.moments.per_example import manual_axes
 
 # Calls that only name a piece of a program. Functions with derivatives of their own are not here:
 # to look inside would bypass those derivatives.
@@ -108,6 +111,10 @@ def trace_program(loss_fn: Callable, params: Any, batch: Any, has_aux: bool = Fa
     Returns:
       The ``Program``.
 
+    Raises:
+      ValueError: if the loss is not a real scalar, not a pair where ``has_aux``, or if it asks for
+        other examples over a named axis.
+
     >>> import jax.numpy as jnp
     >>> program = trace_program(lambda w, x: jnp.sin(w) @ x, jnp.ones(2), jnp.ones((5, 2)))
     >>> [op.name for op in program.scope.ops]
@@ -118,29 +125,54 @@ def trace_program(loss_fn: Callable, params: Any, batch: Any, has_aux: bool = Fa
 
     def flat(*flat_leaves):
         out = loss_fn(*tree.unflatten(flat_leaves))
-        if not has_aux:
-            return out
-        loss, aux = out
+        loss, aux = _pair(out) if has_aux else (out, None)
+        _check_scalar(loss)
         aux_leaves, structure = jax.tree.flatten(aux)
         aux_tree.append(structure)
         return loss, *aux_leaves
 
-    closed = jax.make_jaxpr(flat)(*leaves)
+    try:
+        closed = jax.make_jaxpr(flat)(*leaves)
+    except NameError as error:
+        if "axis name" not in str(error):
+            raise
+        raise ValueError(
+            f"loss_fn(params, example) communicates over a named axis ({error}), but one example "
+            "has no axis of examples: use the inference mode of BatchNorm, and no collectives."
+        ) from error
     avals: list[Any] = []
     scope = _Builder(avals).scope(closed)
     num_params = len(jax.tree.leaves(params))
-    return Program(scope, tuple(avals), num_params, aux_tree[-1] if aux_tree else None)
+    return Program(scope, tuple(avals), num_params, aux_tree[-1] if has_aux else None)
 
 
-def _one_example(leaf: Any) -> jax.ShapeDtypeStruct:
-    """Shape and dtype of one example, varying over the mesh axes that the batch varies over."""
-    aval: Any = jax.typeof(leaf)
-    varying: dict[str, Any] = {}
-    if hasattr(aval, "manual_axis_type"):
-        varying["manual_axis_type"] = aval.manual_axis_type
-    elif getattr(aval, "vma", None):
-        varying["vma"] = aval.vma
-    return jax.ShapeDtypeStruct(aval.shape[1:], aval.dtype, **varying)
+def _pair(out: Any) -> tuple[Any, Any]:
+    if not isinstance(out, tuple | list) or len(out) != 2:
+        raise ValueError(
+            "loss_fn(params, example) must return a pair (loss, aux) where has_aux=True; "
+            f"it returned {jax.tree.structure(out)}."
+        )
+    return out[0], out[1]
+
+
+def _check_scalar(loss: Any) -> None:
+    leaf = jax.tree.structure(loss).num_nodes == 1 and jax.tree.leaves(loss)
+    dtype = jnp.result_type(loss) if leaf else None
+    if not leaf or jnp.shape(loss) != () or not jnp.issubdtype(dtype, jnp.floating):
+        got = f"{dtype}{list(jnp.shape(loss))}" if leaf else jax.tree.structure(loss)
+        raise ValueError(
+            "loss_fn(params, example) must return a real floating scalar for ONE example, "
+            f"without a batch axis; it returned {got}."
+        )
+
+
+def _one_example(leaf: Any) -> Any:
+    """What to trace one example as: its shape and dtype, or a slice.
+
+    Only a slice carries the mesh axes along that a batch varies over inside ``shard_map``.
+    """
+    aval = jax.typeof(leaf)
+    return leaf[0] if manual_axes(leaf) else jax.ShapeDtypeStruct(aval.shape[1:], aval.dtype)
 
 
 class _Builder:

@@ -19,7 +19,9 @@ _SMALLEST_FACTOR = 2.0**-30
 # accelerator spares.
 _TINY_BYTES, _HELD_BYTES, _CHUNK_BYTES = 2**18, 2**21, 2**23
 _ACCELERATOR_BYTES = 2**27
-_MOST_EXAMPLES = 8
+_MOST_EXAMPLES = 4
+# Less than any count: what to divide by where nothing was counted.
+_ANY = 2.0**-64
 
 
 class Sums(NamedTuple):
@@ -53,7 +55,7 @@ def chunk_size(size: int, entries: int) -> int:
     in the cache when it is squared.
 
     >>> chunk_size(64, 100), chunk_size(64, 100_000), chunk_size(64, 10**8)
-    (64, 8, 1)
+    (64, 4, 1)
     """
     if 4 * size * entries <= held_bytes():
         return size
@@ -128,27 +130,29 @@ def chunked_sums(
       A tree of ``Sums``, shaped like what ``per_example`` returns.
     """
     size = jax.tree.leaves(batch)[0].shape[0]
+    even = size % chunk == 0
 
     def rows(leaf, begin):
-        return jax.lax.dynamic_slice_in_dim(leaf, begin, chunk)
+        return jax.lax.dynamic_slice_in_dim(leaf, begin, chunk, allow_negative_indices=False)
 
     def step(carry, begin):
-        # The last chunk reaches back to be full; what was seen before counts for nothing.
-        here = jnp.minimum(begin, size - chunk)
-        grads = per_example(jax.tree.map(lambda leaf: rows(leaf, here), batch))
-        counts = jnp.ones((chunk,)) if weights is None else rows(weights, here)
-        if size % chunk:
-            counts = jnp.where(here + jnp.arange(chunk) >= begin, counts, 0)
         seen, sums = carry
-        uniform = weights is None and size % chunk == 0
-        return (seen + jnp.sum(counts), _merge_tree(sums, seen, grads, counts, uniform)), None
+        # The last chunk reaches back to be full; what was seen before counts for nothing.
+        here = begin if even else jnp.minimum(begin, size - chunk)
+        grads = per_example(jax.tree.map(lambda leaf: rows(leaf, here), batch))
+        counts = None if weights is None else rows(weights, here)
+        if not even:
+            fresh = here + jnp.arange(chunk) >= begin
+            counts = jnp.where(fresh, 1.0 if counts is None else counts, 0)
+        merged = jax.tree.map(lambda g, s: _merge(s, seen, g, counts), grads, sums)
+        return (seen + (chunk if counts is None else jnp.sum(counts)), merged), None
 
     def start(like):
         zero = vary_like(jnp.zeros(like.shape[1:], like.dtype), batch)
         return Sums(zero, zero, zero if third else None)
 
     shapes = jax.eval_shape(per_example, jax.tree.map(lambda leaf: rows(leaf, 0), batch))
-    seen = vary_like(jnp.zeros(()), batch)
+    seen = jnp.zeros(()) if weights is None else vary_like(jnp.zeros(()), weights)
     begins = jnp.arange(0, size, chunk)
     (_, sums), _ = jax.lax.scan(step, (seen, jax.tree.map(start, shapes)), begins)
     return sums
@@ -157,22 +161,21 @@ def chunked_sums(
 def stacked_sums(grads: jax.Array, weights: jax.Array | None, third: bool) -> Sums:
     """Sums of a stack of per-example gradients, ``(n, *shape)``, in two passes."""
     dtype = accumulation_dtype(grads)
-    n = grads.shape[0]
-    ones = jnp.ones((n,), dtype) if weights is None else weights.astype(dtype)
-    total = jnp.sum(ones)
     grads = grads.astype(dtype)
+    n = grads.shape[0]
 
-    def over_examples(w, values):
-        # As a matrix product: XLA's reduction over a leading axis is slow on a CPU.
-        return jnp.tensordot(w, values, axes=1, precision=jax.lax.Precision.HIGHEST)
+    def over_examples(values):
+        if weights is None:
+            return jnp.sum(values, axis=0)
+        return jnp.sum(values * weights.astype(dtype).reshape((n,) + (1,) * (values.ndim - 1)), 0)
 
-    # Else XLA takes an array of many parameters to pieces again, and compiles each one.
-    grads = jax.lax.optimization_barrier(grads)
-    mean = over_examples(ones / jnp.where(total > 0, total, 1), grads)
+    total = jnp.asarray(n, dtype) if weights is None else jnp.sum(weights.astype(dtype))
+    # Dividing the gradients, not their sum, keeps a sum of huge gradients from overflowing.
+    mean = over_examples(grads / jnp.where(total > 0, total, 1))
     deviations = grads - mean[None]
-    squares = over_examples(ones, _lifted(deviations))
-    cubes = over_examples(ones, deviations**3) if third else None
-    return jax.lax.optimization_barrier(Sums(mean, squares, cubes))
+    squares = over_examples(_lifted(deviations))
+    cubes = over_examples(deviations * deviations * deviations) if third else None
+    return Sums(mean, squares, cubes)
 
 
 def lookup_sums(
@@ -209,36 +212,38 @@ def lookup_sums(
     return Sums(mean, squares, cubes)
 
 
-def _merge_tree(sums: Any, seen: jax.Array, grads: Any, counts: jax.Array, uniform: bool) -> Any:
-    def merge(grad, before):
-        return _merge(before, seen.astype(grad.dtype), grad, counts.astype(grad.dtype), uniform)
-
-    return jax.tree.map(merge, grads, sums)
-
-
-def _merge(before: Sums, seen, grads, counts, uniform: bool) -> Sums:
-    """Sums of the union of what was ``seen`` and a chunk of gradients.
+def _merge(before: Sums, seen: jax.Array, grads: jax.Array, counts: jax.Array | None) -> Sums:
+    """Sums of the union of what was ``seen`` and a chunk of gradients, None counting each once.
 
     Examples are added one by one: XLA's reduction over them is ten times slower on a CPU.
     """
-    new = jnp.sum(counts)
-    total = seen + new
-    k = grads.shape[0]
-    count = [1 if uniform else counts[i] for i in range(k)]
+    k, dtype = grads.shape[0], grads.dtype
+    seen = seen.astype(dtype)
+    each = [1.0] * k if counts is None else [counts[i].astype(dtype) for i in range(k)]
+    new = jnp.asarray(float(k) if counts is None else jnp.sum(counts), dtype)
     # A chunk may count for nothing, and so may all that was seen before it.
-    mean = sum(grads[i] * count[i] for i in range(k)) / jnp.where(new > 0, new, 1)
+    mean = _total(grads, each) * (1 / jnp.maximum(new, _ANY))
     deviations = [grads[i] - mean for i in range(k)]
-    within = sum(_lifted(d) * c for d, c in zip(deviations, count, strict=True))
-    apart = jnp.where(new > 0, mean - before.mean, 0)
-    share = new / jnp.where(total > 0, total, 1)
-    squares = before.squares + within + _lifted(apart) * (seen * share)
+    within = _total([_lifted(d) for d in deviations], each)
+    share = new / jnp.maximum(seen + new, _ANY)
+    apart = mean - before.mean
+    squares = before.squares + (within + _lifted(apart) * (seen * share))
     cubes = None
     if before.cubes is not None:
-        here = sum(d * d * d * c for d, c in zip(deviations, count, strict=True))
-        between = apart * apart * apart * (seen * share) * ((seen - new) / jnp.maximum(total, 1))
-        across = 3 * apart * (seen * within - new * before.squares) / jnp.maximum(total, 1)
+        both = jnp.maximum(seen + new, _ANY)
+        here = _total([d * d * d for d in deviations], each)
+        between = apart * apart * apart * (seen * share * ((seen - new) / both))
+        across = apart * (within * (3 * seen / both) - before.squares * (3 * new / both))
         cubes = before.cubes + here + between + across
     return Sums(before.mean + apart * share, squares, cubes)
+
+
+def _total(values: Any, counts: list[Any]) -> jax.Array:
+    total = None
+    for i, count in enumerate(counts):
+        term = values[i] if isinstance(count, float) else values[i] * count
+        total = term if total is None else total + term
+    return total
 
 
 def _lifted(deviations):

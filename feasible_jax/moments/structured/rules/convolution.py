@@ -1,6 +1,5 @@
 """Convolutions of any rank, stride, dilation, padding and number of feature groups."""
 
-import itertools
 import math
 from typing import Any, NamedTuple
 
@@ -107,9 +106,9 @@ def arrange(spec: Spec, stack: jax.Array) -> jax.Array:
     """``(..., groups, inputs, outputs)`` as ``(..., *kernel.shape)``."""
     lead = stack.shape[:-3]
     k, rank = len(lead), len(spec.taps)
-    parts = stack.reshape((*lead, spec.groups, *spec.taps, spec.channels, spec.features))
-    # (groups, *taps, channels, features) to (*taps, channels, groups, features).
-    order = (*range(k), *range(k + 1, k + rank + 2), k, k + rank + 2)
+    parts = stack.reshape((*lead, spec.groups, *spec.taps[::-1], spec.channels, spec.features))
+    # (groups, *reversed taps, channels, features) to (*taps, channels, groups, features).
+    order = (*range(k), *range(k + rank, k, -1), k + rank + 1, k, k + rank + 2)
     merged = parts.transpose(order).reshape((*lead, *spec.taps, spec.channels, -1))
     # What each of (*taps, channels, features) is called in the kernel's own order.
     names = (*spec.kernel_dims[2:], spec.kernel_dims[1], spec.kernel_dims[0])
@@ -121,24 +120,22 @@ def _channels_last(dims: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _patches(images: jax.Array, spec: Spec) -> jax.Array:
-    """``(N, *spatial, C)`` to ``(N, *positions, taps * C)``, by strided slices."""
+    """``(N, *spatial, C)`` to ``(N, *positions, taps * C)``, one spatial axis after the other.
+
+    The last axis is ordered by the tap along the last spatial axis first.
+    """
     edges = [
         (low, high, dilation - 1)
         for (low, high), dilation in zip(spec.padding, spec.image_dilation, strict=True)
     ]
     padding = [(0, 0, 0), *edges, (0, 0, 0)]
-    padded = jax.lax.pad(images, jnp.zeros((), images.dtype), padding)
-    slices = []
-    for tap in itertools.product(*map(range, spec.taps)):
-        start = [t * d for t, d in zip(tap, spec.kernel_dilation, strict=True)]
-        spans = zip(start, spec.positions, spec.strides, strict=True)
-        limit = [begin + (count - 1) * stride + 1 for begin, count, stride in spans]
-        slices.append(
-            jax.lax.slice(
-                padded,
-                (0, *start, 0),
-                (padded.shape[0], *limit, padded.shape[-1]),
-                (1, *spec.strides, 1),
-            )
-        )
-    return jnp.concatenate(slices, axis=-1)
+    images = jax.lax.pad(images, jnp.zeros((), images.dtype), padding)
+    for d, (taps, count) in enumerate(zip(spec.taps, spec.positions, strict=True)):
+        stride, span = spec.strides[d], (count - 1) * spec.strides[d] + 1
+        starts = [tap * spec.kernel_dilation[d] for tap in range(taps)]
+        shifted = [
+            jax.lax.slice_in_dim(images, start, start + span, stride, axis=d + 1)
+            for start in starts
+        ]
+        images = jnp.concatenate(shifted, axis=-1) if taps > 1 else shifted[0]
+    return images
