@@ -249,7 +249,9 @@ def _total(values: Any, counts: list[Any]) -> jax.Array:
 def _lifted(deviations):
     """Squares, where underflow makes none of them 0."""
     floor = 1024 * float(jnp.finfo(deviations.dtype).tiny)
-    return jnp.where(deviations != 0, jnp.maximum(deviations * deviations, floor), 0)
+    # The smallest normal number times this is more than the floor, and 0 stays 0.
+    steep = jnp.abs(deviations) * 2.0**64
+    return jnp.maximum(deviations * deviations, jnp.minimum(steep, floor))
 
 
 def _scaled(values):
