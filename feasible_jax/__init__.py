@@ -12,6 +12,8 @@ from feasible_jax.feasibility import (
 )
 from feasible_jax.moments import (
     GradientMoments,
+    MomentsExplanation,
+    explain_moments,
     grad_moments,
     merge_moments,
     moments_from_per_example,
@@ -28,10 +30,12 @@ __all__ = [
     "FeasibleUpdatesState",
     "GradientMoments",
     "History",
+    "MomentsExplanation",
     "Rule",
     "Task",
     "UnlearnResult",
     "coordinatewise",
+    "explain_moments",
     "feasible_updates",
     "grad_moments",
     "groupwise",

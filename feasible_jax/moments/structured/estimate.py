@@ -93,9 +93,7 @@ def _backward(plan: Plan, params: list[Any], batch: Any) -> tuple[list[Any], dic
         (losses, *aux), residuals = jax.vmap(one)(examples, taps)
         return losses, (aux, residuals)
 
-    losses, transpose, (aux, residuals) = jax.vjp(
-        losses_of, vary_like(taps, batch), has_aux=True
-    )
+    losses, transpose, (aux, residuals) = jax.vjp(losses_of, vary_like(taps, batch), has_aux=True)
     (cotangents,) = transpose(jnp.ones_like(losses))
     return [losses, *aux], {n: (residuals.get(n, ()), cotangents[n]) for n in cotangents}
 
@@ -179,8 +177,6 @@ def _left_over(
 
     chosen = {i: leaves[i] for i in ways.left_over}
     chunk = min(microbatch_size, rows.shape[0])
-    _, found = microbatch_moments(
-        loss_of, chosen, batch, rows, chunk, third=third, has_aux=has_aux
-    )
+    _, found = microbatch_moments(loss_of, chosen, batch, rows, chunk, third=third, has_aux=has_aux)
     thirds = found.third if third else dict.fromkeys(chosen)
     return {i: (found.mean[i], found.variance[i], thirds[i]) for i in chosen}

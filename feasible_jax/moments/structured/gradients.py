@@ -75,9 +75,7 @@ def example_gradients(use: Use, plan: Plan, data: Data) -> jax.Array:
     return _through_levels(use, at_operand, transpose, axis=1)(_folded(use, data))
 
 
-def use_sums(
-    use: Use, plan: Plan, data: Data, weights: jax.Array | None, third: bool
-) -> Sums:
+def use_sums(use: Use, plan: Plan, data: Data, weights: jax.Array | None, third: bool) -> Sums:
     """Sums over examples with respect to what the outermost scope hands to a use.
 
     Every entry of it must reach the use at most once.

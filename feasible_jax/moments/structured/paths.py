@@ -32,9 +32,11 @@ def is_structural(op: Op, avals: Sequence[Any]) -> bool:
     """Whether an operation on one parameter is affine, with coefficients that it knows itself."""
     if not all(jnp.issubdtype(avals[out].dtype, jnp.floating) for out in op.outputs):
         return False
-    if op.name in _MOVES:
-        return True
-    return op.name in _SCALES and sum(isinstance(atom, int) for atom in op.inputs) == 1
+    if sum(isinstance(atom, int) for atom in op.inputs) != 1:
+        return False
+    # As the second input a value is divided by, or padded with.
+    first = isinstance(op.inputs[0], int)
+    return (op.name in _SCALES and (first or op.name != "div")) or (op.name in _MOVES and first)
 
 
 def is_elementwise(op: Op) -> bool:
@@ -47,7 +49,8 @@ def fans_out(op: Op, weights: Sequence[int], avals: Sequence[Any]) -> bool:
     if op.name == "broadcast_in_dim" or op.name in _ELEMENTWISE:
         # Elementwise operations stretch axes of length 1 without saying so.
         return any(avals[w].size != avals[op.outputs[0]].size for w in weights)
-    return op.name not in (_MOVES | _SUMS | _JOINS)
+    pads_with_weight = op.name == "pad" and op.inputs[1] in weights
+    return pads_with_weight or op.name not in (_MOVES | _SUMS | _JOINS)
 
 
 def keeps_values(op: Op) -> bool:

@@ -284,9 +284,8 @@ class _Walk:
             chain.append(op)
             (here,) = weights
             transposable = not self.inside or plan.chain_of(here) is not None
-            if transposable and avals[here].size < avals[best].size:
-                best, best_length = here, len(chain)
-            elif self.inside and transposable and plan.chain_of(best) is None:
+            stuck = self.inside and plan.chain_of(best) is None
+            if transposable and (stuck or avals[here].size < avals[best].size):
                 best, best_length = here, len(chain)
         return best, tuple(reversed(chain[:best_length]))
 

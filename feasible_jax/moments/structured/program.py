@@ -171,8 +171,9 @@ def _one_example(leaf: Any) -> Any:
 
     Only a slice carries the mesh axes along that a batch varies over inside ``shard_map``.
     """
-    aval = jax.typeof(leaf)
-    return leaf[0] if manual_axes(leaf) else jax.ShapeDtypeStruct(aval.shape[1:], aval.dtype)
+    if not isinstance(leaf, jax.ShapeDtypeStruct) and manual_axes(leaf):
+        return leaf[0]
+    return jax.ShapeDtypeStruct(jnp.shape(leaf)[1:], jnp.result_type(leaf))
 
 
 class _Builder:
@@ -202,7 +203,9 @@ class _Builder:
                 for var, outer in zip(inner.outvars, eqn.outvars, strict=True):
                     env[outer] = _read(inside, var)
                 continue
-            bodies = eqn.params[_BODIES[eqn.primitive.name]] if eqn.primitive.name in _BODIES else ()
+            bodies = (
+                eqn.params[_BODIES[eqn.primitive.name]] if eqn.primitive.name in _BODIES else ()
+            )
             bodies = bodies if isinstance(bodies, tuple) else (bodies,)
             outputs = tuple(self._new(env, var) for var in eqn.outvars)
             scopes = tuple(self.scope(body) for body in bodies)

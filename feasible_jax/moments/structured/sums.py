@@ -63,9 +63,7 @@ def chunk_size(size: int, entries: int) -> int:
     return max(1, min(size, chunk_bytes // (4 * max(entries, 1)), _MOST_EXAMPLES))
 
 
-def squared_sums(
-    left: jax.Array, right: jax.Array, weights: jax.Array | None, third: bool
-) -> Sums:
+def squared_sums(left: jax.Array, right: jax.Array, weights: jax.Array | None, third: bool) -> Sums:
     """Sums for gradients that are outer products: the products of the squares.
 
     ``sum_n w_n (x_n d_n)^2 = sum_n w_n x_n^2 d_n^2``, a matrix product like the gradient itself.

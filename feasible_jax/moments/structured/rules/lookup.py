@@ -119,9 +119,7 @@ def compact(ids: jax.Array, rows: jax.Array, height: int) -> tuple[jax.Array, ja
     return jnp.where(first, ordered, height), sums
 
 
-def per_example(
-    spec: Spec, residual: tuple[jax.Array, ...], cotangent: jax.Array
-) -> jax.Array:
+def per_example(spec: Spec, residual: tuple[jax.Array, ...], cotangent: jax.Array) -> jax.Array:
     """The dense gradient of every example, ``(n, *table.shape)``.
 
     Args:
