@@ -15,7 +15,7 @@ def tap_shapes(plan: Plan) -> dict[int, jax.ShapeDtypeStruct]:
     avals = plan.program.avals
 
     def shape(use: Use):
-        aval = avals[use.operand if use.op is None else use.op.outputs[0]]
+        aval = avals[use.tapped]
         return jax.ShapeDtypeStruct((*use.lengths, *aval.shape), aval.dtype)
 
     return {use.number: shape(use) for use in plan.uses}

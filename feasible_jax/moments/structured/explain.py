@@ -125,7 +125,7 @@ def explain_moments(
 def _row(plan: Plan, ways: Ways, i: int, name: str, leaf: Any, size: int) -> ParameterCost:
     uses = ways.uses.get(i, [])
     gradient = sum(_gradient_flops(use, plan, size) for use in uses)
-    entries = int(jnp.size(leaf))
+    entries = jnp.size(leaf)
     if i in ways.unused:
         how, flops, held, advice = "the loss does not use it", 0, 0, ""
     elif i in ways.left_over:
@@ -147,7 +147,7 @@ def _row(plan: Plan, ways: Ways, i: int, name: str, leaf: Any, size: int) -> Par
 def _closed(plan: Plan, use: Use, gradient: int, size: int) -> tuple[str, int, int]:
     entries = gradient_entries(use, plan)
     if is_row_lookup(use):
-        reads = plan.program.avals[use.op.outputs[0]].size * math.prod(use.lengths)
+        reads = plan.program.avals[use.tapped].size * math.prod(use.lengths)
         return "rows read, added up an example", gradient + 3 * size * reads, size * reads
     if is_outer_product(use):
         groups, _, inputs, outputs = use.rule.sizes(use.spec)
@@ -196,8 +196,7 @@ def _gradient_flops(use: Use, plan: Plan, size: int) -> int:
     steps = summed_steps(use) * stacked_steps(use)
     if use.rule is not None and use.rule.PRODUCT:
         return 2 * size * steps * math.prod(use.rule.sizes(use.spec))
-    value = use.operand if use.op is None else use.op.outputs[0]
-    return 2 * size * steps * plan.program.avals[value].size
+    return 2 * size * steps * plan.program.avals[use.tapped].size
 
 
 def _cells(row: ParameterCost) -> tuple[str, ...]:

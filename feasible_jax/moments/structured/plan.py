@@ -48,13 +48,13 @@ class Level(NamedTuple):
     """One scope on the way from the outermost one to a use.
 
     Attributes:
-      boundary: how the parameter enters the scope, None for the outermost one.
+      boundary: how the parameter enters the scope.
       source: the value that it enters as.
       chain: the operations on it within the scope, to the next boundary or to the use.
       target: the value that the chain ends in.
     """
 
-    boundary: Boundary | None
+    boundary: Boundary
     source: int
     chain: tuple[Op, ...]
     target: int
@@ -84,6 +84,11 @@ class Use(NamedTuple):
     levels: tuple[Level, ...]
     lengths: tuple[int, ...]
     inside: tuple[int, ...]
+
+    @property
+    def tapped(self) -> int:
+        """The value whose gradient is taken: what the operation makes, or the value itself."""
+        return self.operand if self.op is None else self.op.outputs[0]
 
 
 @dataclass

@@ -156,14 +156,16 @@ def _pair(out: Any) -> tuple[Any, Any]:
 
 
 def _check_scalar(loss: Any) -> None:
-    leaf = jax.tree.structure(loss).num_nodes == 1 and jax.tree.leaves(loss)
-    dtype = jnp.result_type(loss) if leaf else None
-    if not leaf or jnp.shape(loss) != () or not jnp.issubdtype(dtype, jnp.floating):
-        got = f"{dtype}{list(jnp.shape(loss))}" if leaf else jax.tree.structure(loss)
-        raise ValueError(
-            "loss_fn(params, example) must return a real floating scalar for ONE example, "
-            f"without a batch axis; it returned {got}."
-        )
+    got: Any = jax.tree.structure(loss)
+    if got.num_nodes == 1 and got.num_leaves == 1:
+        dtype = jnp.result_type(loss)
+        if jnp.shape(loss) == () and jnp.issubdtype(dtype, jnp.floating):
+            return
+        got = f"{dtype}{list(jnp.shape(loss))}"
+    raise ValueError(
+        "loss_fn(params, example) must return a real floating scalar for ONE example, "
+        f"without a batch axis; it returned {got}."
+    )
 
 
 def _one_example(leaf: Any) -> Any:

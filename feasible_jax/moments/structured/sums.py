@@ -1,5 +1,6 @@
 """Sums over examples of gradients, their squares and cubes, each in the cheapest form."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -237,11 +238,11 @@ def _merge(before: Sums, seen: jax.Array, grads: jax.Array, counts: jax.Array | 
 
 
 def _total(values: Any, counts: list[Any]) -> jax.Array:
-    total = None
-    for i, count in enumerate(counts):
-        term = values[i] if isinstance(count, float) else values[i] * count
-        total = term if total is None else total + term
-    return total
+    terms = [
+        values[i] if isinstance(count, float) else values[i] * count
+        for i, count in enumerate(counts)
+    ]
+    return functools.reduce(jnp.add, terms)
 
 
 def _lifted(deviations):

@@ -90,7 +90,7 @@ def from_rows(spec: Spec, rows: jax.Array) -> jax.Array:
     lead = rows.ndim - 2
     rest = tuple(size for d, size in enumerate(spec.table) if d != spec.axis)
     shaped = rows.reshape((*rows.shape[:lead], spec.height, *rest))
-    return jnp.moveaxis(shaped, lead, lead + spec.axis)
+    return jnp.moveaxis(shaped, lead, lead + (spec.axis or 0))
 
 
 def compact(ids: jax.Array, rows: jax.Array, height: int) -> tuple[jax.Array, jax.Array]:
