@@ -19,7 +19,11 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx.ext.mathjax",
 ]
-exclude_patterns = ["_build", "jupyter_execute"]
+exclude_patterns = [
+    "_build",
+    "jupyter_execute",
+    "moments_benchmark.md",  # a part of moments.md
+]
 
 myst_enable_extensions = ["amsmath", "dollarmath"]
 myst_heading_anchors = 3
