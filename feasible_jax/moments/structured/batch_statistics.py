@@ -59,7 +59,7 @@ def _subtracts_mean_of_one(op: Op, producers: dict[int, Op], avals: Any) -> bool
     if op.name != "sub" or any(isinstance(atom, Constant) for atom in op.inputs):
         return False
     value, mean = op.inputs
-    while (before := producers.get(mean)) is not None:
+    while isinstance(mean, int) and (before := producers.get(mean)) is not None:
         if before.name in _SAME_VALUES or _divides_by_constant(before):
             mean = before.inputs[0]
             continue

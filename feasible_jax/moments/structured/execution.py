@@ -131,13 +131,14 @@ class _Run:
 
     def cond(self, op: Op) -> list[Any]:
         taps = self.taps_inside(op)
-        empty = {number: self.no_residuals(number, op) for number in taps}
+        # Varying out here: within a branch JAX promotes what it closes over, a second time.
+        empty = vary_like({number: self.no_residuals(number, op) for number in taps}, taps)
 
         def branch(scope):
             def run_branch(inputs, taps):
                 outputs, residuals = self.body(scope, inputs, taps)
                 # Where a branch is not taken its uses have no gradient, whatever they hold.
-                return outputs, {**vary_like(empty, taps), **residuals}
+                return outputs, {**empty, **residuals}
 
             return run_branch
 

@@ -56,6 +56,11 @@ class MomentsExplanation(NamedTuple):
     Attributes:
       rows: one ``ParameterCost`` a parameter.
       batch_size: the number of examples that it was made for.
+
+    >>> import jax.numpy as jnp
+    >>> explanation = explain_moments(lambda w, x: w @ x, jnp.ones(3), jnp.ones((5, 3)))
+    >>> explanation.rows[0].how, explanation.batch_size
+    ('all gradients at once', 5)
     """
 
     rows: tuple[ParameterCost, ...]
@@ -125,7 +130,7 @@ def explain_moments(
 def _row(plan: Plan, ways: Ways, i: int, name: str, leaf: Any, size: int) -> ParameterCost:
     uses = ways.uses.get(i, [])
     gradient = sum(_gradient_flops(use, plan, size) for use in uses)
-    entries = jnp.size(leaf)
+    entries = math.prod(jnp.shape(leaf))
     if i in ways.unused:
         how, flops, held, advice = "the loss does not use it", 0, 0, ""
     elif i in ways.left_over:

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from feasible_jax.moments.per_example import vary_like
 from feasible_jax.moments.structured.program import Constant, Op
 
 # Each entry of the result is one entry of the input: their transposes move entries, and squares of
@@ -83,7 +84,7 @@ def pull(
         return values[target]
 
     # The operations are affine, so that their transpose is the same at every point.
-    start = jnp.zeros(shape, cotangent.dtype)
+    start = vary_like(jnp.zeros(shape, cotangent.dtype), cotangent)
     return jax.vjp(run, start)[1](cotangent)[0]
 
 

@@ -10,9 +10,10 @@ import jax.numpy as jnp
 from feasible_jax.moments.per_example import vary_like
 from feasible_jax.moments.precision import accumulation_dtype
 
-# What is left of sum(g^2) after the square of the mean is taken off is not known better than this
-# part of it. A variance is never reported smaller: noise may be overstated, not understated.
-_ROUNDING = {"float32": 2.0**-20, "float64": 2.0**-48}
+# What is left of sum(g^2) after the square of the mean is taken off is lost in rounding below about
+# this part of it, that is where |mean| > 360 standard deviations. No smaller variance is reported,
+# so that rounding does not make a certainty.
+_ROUNDING = {"float32": 2.0**-17, "float64": 2.0**-46}
 # Factors smaller than this part of the largest are taken for this large where they are squared:
 # the product of two such squares is still a normal number, so that nothing is lost to underflow.
 _SMALLEST_FACTOR = 2.0**-30
@@ -86,7 +87,8 @@ def squared_sums(left: jax.Array, right: jax.Array, weights: jax.Array | None, t
     def product(a, b):
         if weights is not None:
             b = b * weights.astype(b.dtype)[:, None, None]
-        return jnp.einsum("ngc,ngf->gcf", a, b, preferred_element_type=dtype)
+        # The difference below cancels too much for the narrower products of accelerators.
+        return jnp.einsum("ngc,ngf->gcf", a, b, precision="highest", preferred_element_type=dtype)
 
     mean = product(left, right) * share
     a, a_scale = _scaled(left.astype(dtype))

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from feasible_jax.moments.per_example import vary_like
+
 PRODUCT = False
 
 
@@ -135,7 +137,8 @@ def per_example(spec: Spec, residual: tuple[jax.Array, ...], cotangent: jax.Arra
         n = ids.shape[0]
         dense = jnp.zeros((n, spec.height, spec.width), rows.dtype)
         return from_rows(spec, dense.at[jnp.arange(n)[:, None], ids].add(rows, mode="drop"))
-    start = jnp.zeros(spec.table, cotangent.dtype)
+    # Inside shard_map the gradient of a value that does not vary is summed over the shards.
+    start = vary_like(jnp.zeros(spec.table, cotangent.dtype), cotangent)
 
     def one(indices, grad):
         return jax.vjp(lambda value: spec.op.bind(value, *indices)[0], start)[1](grad)[0]
