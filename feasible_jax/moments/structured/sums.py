@@ -94,7 +94,8 @@ def squared_sums(left: jax.Array, right: jax.Array, weights: jax.Array | None, t
     a, a_scale = _scaled(left.astype(dtype))
     b, b_scale = _scaled(right.astype(dtype))
     # In units of the largest gradient there can be, so that nothing overflows on the way.
-    unit = a_scale * b_scale
+    tiny = float(jnp.finfo(dtype).tiny)
+    unit = jnp.maximum(a_scale * b_scale, tiny)
     scaled_mean = mean / unit
     raw = product(_lifted_square(a), _lifted_square(b))
     rounding = raw * _ROUNDING[dtype.name]
@@ -104,7 +105,9 @@ def squared_sums(left: jax.Array, right: jax.Array, weights: jax.Array | None, t
         cubes = product(a * a * a, b * b * b)
         cubes = cubes - scaled_mean * (3 * raw - 2 * scaled_mean * scaled_mean * total)
         cubes = cubes * unit * unit * unit
-    return Sums(mean, squares * unit * unit, cubes)
+    # Back in their own unit squares may underflow. 0 stays 0, and NaN stays NaN.
+    floor = jnp.minimum(squares * 2.0**64, 1024 * tiny * total)
+    return Sums(mean, jnp.maximum(squares * unit * unit, floor), cubes)
 
 
 def chunked_sums(
