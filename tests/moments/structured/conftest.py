@@ -48,15 +48,21 @@ def normwise_error(got, want, mean, power, floor):
     return error if scale == 0 else error / scale
 
 
-def check_moments(got, want, rtol):
+def errors_of(got, want):
     floor = 0.01 * largest(want.mean)
     fields = ("mean", "variance") if want.third is None else ("mean", "variance", "third")
+    found = {}
     for power, name in enumerate(fields, start=1):
         trees = getattr(got, name), getattr(want, name), want.mean
         errors = jax.tree.map(lambda g, w, m, p=power: normwise_error(g, w, m, p, floor), *trees)
-        worst = max(jax.tree.leaves(errors))
-        # Cubes of deviations carry three roundings each. NaN is to fail, so not `worst > rtol`.
-        assert worst < (5 * rtol if name == "third" else rtol), (name, errors)
+        found[name] = max(jax.tree.leaves(errors))
+    return found
+
+
+def check_moments(got, want, rtol):
+    for name, error in errors_of(got, want).items():
+        # Cubes of deviations carry three roundings each. NaN is to fail, so not `error > rtol`.
+        assert error < (5 * rtol if name == "third" else rtol), (name, error)
     np.testing.assert_allclose(got.count, want.count, rtol=1e-6)
 
 
@@ -77,6 +83,12 @@ def assert_oracle():
 def assert_moments():
     """``(got, want, rtol)``, normwise."""
     return check_moments
+
+
+@pytest.fixture(scope="session")
+def moment_errors():
+    """``(got, want)``: the largest normwise error of each moment, by name."""
+    return errors_of
 
 
 @pytest.fixture(scope="session")
