@@ -102,11 +102,6 @@ def test_a_transformer_with_tied_embeddings(assert_oracle, integers):
     assert_oracle(loss, params, ids, rtol=3e-5)
 
 
-@pytest.mark.xfail(
-    jax.__version_info__ >= (0, 12),
-    reason="the two disagree for flax's RNN on JAX 0.12: not understood yet",
-    strict=False,
-)
 def test_recurrent(assert_moments, normal):
     module = Recurrent()
     params = module.init(jax.random.key(0), jnp.ones((5, 3)))
