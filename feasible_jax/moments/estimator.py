@@ -9,7 +9,12 @@ import jax.numpy as jnp
 from feasible_jax.moments.gradient_moments import moments_from_per_example
 from feasible_jax.moments.grouped import grouped_moments
 from feasible_jax.moments.microbatch import microbatch_moments
-from feasible_jax.moments.per_example import check_batch, per_example_gradients, vary_like
+from feasible_jax.moments.per_example import (
+    check_batch,
+    check_params,
+    per_example_gradients,
+    vary_like,
+)
 from feasible_jax.moments.structured import (
     Program,
     refuse_batch_statistics,
@@ -66,6 +71,7 @@ def grad_moments(
       ValueError: for an unknown strategy, params without leaves, an empty or ragged batch,
         ``weights`` of the wrong shape, a loss that is not a scalar, or a loss that normalises with
         statistics of the batch, which leaves no gradient of one example.
+      TypeError: if a parameter is not of a real floating dtype.
 
     >>> import jax.numpy as jnp
     >>> loss = lambda w, example: 0.5 * (w * example[0] - example[1]) ** 2
@@ -84,8 +90,7 @@ def grad_moments(
     def moments_of(params, batch, weights=None):
         params = jax.tree.map(jnp.asarray, params)
         batch = jax.tree.map(jnp.asarray, batch)
-        if not jax.tree.leaves(params):
-            raise ValueError("params has no leaves: there is no gradient to take moments of.")
+        check_params(params)
         size = check_batch(batch, weights)
         params = vary_like(params, batch)
         program = check_loss(loss_fn, params, batch, has_aux=has_aux)

@@ -80,6 +80,20 @@ def replace_padding(batch: Any, weights: Any) -> Any:
     return jax.tree.map(replace, batch)
 
 
+def check_params(params: Any) -> None:
+    """Raise unless there are parameters, all of a real floating dtype."""
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    if not leaves:
+        raise ValueError("params has no leaves: there is no gradient to take moments of.")
+    for path, leaf in leaves:
+        dtype = jnp.result_type(leaf)
+        if not jnp.issubdtype(dtype, jnp.floating):
+            raise TypeError(
+                f"params{jax.tree_util.keystr(path)} has dtype {dtype}: moments are defined for "
+                "real floating parameters; close over the others, or make them part of the example."
+            )
+
+
 def check_batch(batch: Any, weights: Any) -> int:
     """The number of examples of a batch, or a ``ValueError`` that says what is wrong with it."""
     leaves = jax.tree_util.tree_leaves_with_path(batch)

@@ -209,3 +209,11 @@ def test_unknown_strategies_and_sizes_are_refused():
         grad_moments(loss, "magic")
     with pytest.raises(ValueError, match=r"microbatch_size=0.*at least 1"):
         grad_moments(loss, "microbatch", microbatch_size=0)
+
+
+@pytest.mark.parametrize("strategy", [*STRATEGIES, "grouped"])
+@pytest.mark.parametrize("dtype", [jnp.int32, jnp.bool_, jnp.complex64])
+def test_parameters_without_a_real_gradient_are_refused_by_name(strategy, dtype):
+    params = {"w": jnp.ones(2), "bad": jnp.ones(2, dtype)}
+    with pytest.raises(TypeError, match=r"params\['bad'\] has dtype " + np.dtype(dtype).name):
+        grad_moments(lambda p, x: jnp.sum(p["w"]) * x, strategy)(params, jnp.ones(16))

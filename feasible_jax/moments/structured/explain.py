@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from feasible_jax.moments.per_example import check_batch
+from feasible_jax.moments.per_example import check_batch, check_params
 from feasible_jax.moments.structured.batch_statistics import refuse_batch_statistics
 from feasible_jax.moments.structured.gradients import (
     gradient_entries,
@@ -103,7 +103,7 @@ def explain_moments(
       needs as well.
 
     Raises:
-      ValueError: for what ``grad_moments`` refuses.
+      ValueError: for what ``grad_moments`` refuses; TypeError likewise.
 
     >>> import jax.numpy as jnp
     >>> loss = lambda p, x: jnp.sum(jnp.tanh(x @ p["dense"]) @ p["head"])
@@ -114,6 +114,7 @@ def explain_moments(
     dense      64x256  squared outer products  4.28 M           2.04  160 KiB    64 KiB
     head       256     all gradients at once   81.9 k           2.50   64 KiB     1 KiB
     """
+    check_params(params)
     size = check_batch(batch, None)
     program = trace_program(loss_fn, params, batch, has_aux)
     refuse_batch_statistics(program)

@@ -228,15 +228,19 @@ def _merge(before: Sums, seen: jax.Array, grads: jax.Array, counts: jax.Array | 
     # A chunk may count for nothing, and so may all that was seen before it.
     mean = _total(grads, each) * (1 / jnp.maximum(new, _ANY))
     deviations = [grads[i] - mean for i in range(k)]
+    if counts is not None:
+        # Who does not count may be too far from the mean to be squared.
+        deviations = [jnp.where(c > 0, d, 0) for c, d in zip(each, deviations, strict=True)]
     within = _total([_lifted(d) for d in deviations], each)
     share = new / jnp.maximum(seen + new, _ANY)
     apart = mean - before.mean
-    squares = before.squares + (within + _lifted(apart) * (seen * share))
+    # Weighed before it is squared: the first chunk is apart by all of its mean, for nothing.
+    squares = before.squares + (within + _lifted(apart * jnp.sqrt(seen * share)))
     cubes = None
     if before.cubes is not None:
         both = jnp.maximum(seen + new, _ANY)
         here = _total([d * d * d for d in deviations], each)
-        between = apart * apart * apart * (seen * share * ((seen - new) / both))
+        between = apart * (seen * share * ((seen - new) / both)) * apart * apart
         across = apart * (within * (3 * seen / both) - before.squares * (3 * new / both))
         cubes = before.cubes + here + between + across
     return Sums(before.mean + apart * share, squares, cubes)

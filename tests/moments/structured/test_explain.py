@@ -82,3 +82,9 @@ def test_the_table_has_a_line_a_parameter_and_the_advice():
 def test_a_loss_that_is_not_a_scalar_is_refused():
     with pytest.raises(ValueError, match="ONE example"):
         explain_moments(lambda p, x: p["bias"], PARAMS, BATCH)
+
+
+def test_parameters_without_a_real_gradient_are_refused_by_name():
+    params = PARAMS | {"unused": jnp.arange(3)}
+    with pytest.raises(TypeError, match=r"params\['unused'\] has dtype int32"):
+        explain_moments(loss, params, BATCH)

@@ -213,3 +213,14 @@ def test_chunks_of_several_gradients_at_once():
 @pytest.mark.parametrize("entries", [0, 1, 10**4, 10**7, 10**10])
 def test_chunks_hold_at_least_one_and_at_most_all(size, entries):
     assert 1 <= chunk_size(size, entries) <= size
+
+
+@pytest.mark.parametrize("weights", [None, [1, 1, 1, 1, 0, 0, 0, 0], [0, 0, 0, 0, 1, 1, 1, 1]])
+def test_equal_gradients_too_large_to_square_have_no_variance(weights):
+    """A chunk is apart by its whole mean from nothing, which must not be infinity times 0."""
+    grads = jnp.full((8, 2), 1e20)
+    counts = None if weights is None else jnp.asarray(weights, jnp.float32)
+    sums = chunked_sums(lambda rows: rows, grads, counts, 4, True)
+    np.testing.assert_allclose(sums.mean, 1e20, rtol=1e-6)
+    assert np.all(np.asarray(sums.squares) == 0)
+    assert np.all(np.asarray(sums.cubes) == 0)
