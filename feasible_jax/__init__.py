@@ -1,12 +1,23 @@
 """Machine unlearning in JAX: updates that are probably aligned with what must hold."""
 
 from feasible_jax import methods
+from feasible_jax.alignment import (
+    MeanTest,
+    PerExampleChange,
+    alpha_spending,
+    directional_derivatives,
+    loss_change,
+)
 from feasible_jax.feasibility import (
+    CertifyUpdatesState,
     FeasibleUpdatesState,
     Rule,
+    budget,
+    certify_updates,
     coordinatewise,
     feasible_updates,
     groupwise,
+    projection,
     random_mask,
     sign_agreement,
 )
@@ -26,22 +37,31 @@ from feasible_jax.unlearning import Examples, History, Task, UnlearnResult, unle
 __version__ = "0.1.0"
 
 __all__ = [
+    "CertifyUpdatesState",
     "Examples",
     "FeasibleUpdatesState",
     "GradientMoments",
     "History",
+    "MeanTest",
     "MomentsExplanation",
+    "PerExampleChange",
     "Rule",
     "Task",
     "UnlearnResult",
+    "alpha_spending",
+    "budget",
+    "certify_updates",
     "coordinatewise",
+    "directional_derivatives",
     "explain_moments",
     "feasible_updates",
     "grad_moments",
     "groupwise",
+    "loss_change",
     "merge_moments",
     "methods",
     "moments_from_per_example",
+    "projection",
     "random_mask",
     "reduce_moments",
     "sign_agreement",

@@ -44,10 +44,12 @@ def aligned(
     count: jax.Array,
     sign: float,
     critical: jax.Array,
+    price: jax.Array | float = 0.0,
 ) -> jax.Array:
     """Which coordinates of an update are probably aligned with an objective.
 
-    True where the alignment statistic reaches the critical value. The cases without a statistic
+    True where the progress per unit of movement, less its price, reaches the critical value times
+    its standard error: ``-sign sgn(update_i) mean_i >= price_i + critical SE_i``. The cases without a statistic
     are decided on purpose:
 
     * mean and variance both 0: the batch is indifferent to the coordinate, moving it is neutral
@@ -63,6 +65,8 @@ def aligned(
       count: number of observations.
       sign: ``DECREASE`` or ``INCREASE``.
       critical: the critical value, a scalar.
+      price: what moving a coordinate costs, per unit of movement, such as its curvature; at least
+        0, shaped like ``update`` or a scalar.
 
     Returns:
       A boolean array shaped like ``update``.
@@ -77,7 +81,7 @@ def aligned(
     critical = jnp.asarray(critical).astype(error.dtype)
     neutral = (mean == 0) & (variance == 0)
     certain_at_all = progress * progress >= float(jnp.finfo(progress.dtype).tiny)
-    clear = (progress >= critical * error) & ((variance > 0) | certain_at_all)
+    clear = (progress >= critical * error + price) & ((variance > 0) | certain_at_all)
     finite = jnp.isfinite(update) & jnp.isfinite(progress) & jnp.isfinite(error)
     return finite & (count > 1) & jnp.isfinite(count) & (neutral | clear)
 

@@ -37,6 +37,16 @@ def critical_value(test: str, confidence: Any, count: Any) -> jax.Array:
     raise ValueError(f"test={test!r}: choose one of {', '.join(map(repr, TESTS))}.")
 
 
+def critical_value_at(test: str, level: Any, count: Any) -> jax.Array:
+    """``critical_value`` at the confidence ``1 - level``, accurate where the level is tiny.
+
+    >>> round(float(critical_value_at("normal", 1e-9, 10)), 3)
+    5.998
+    """
+    value = critical_value(test, level, count)
+    return jnp.where(jnp.isposinf(value), value, -value)  # below 1 degree nothing can be said
+
+
 def normal_quantile(probability: Any) -> jax.Array:
     """The quantile of the standard normal distribution.
 

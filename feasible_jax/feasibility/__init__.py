@@ -1,5 +1,7 @@
 """The Optax transformations and their selection rules."""
 
+from feasible_jax.feasibility.budget import budget
+from feasible_jax.feasibility.certify_updates import CertifyUpdatesState, certify_updates
 from feasible_jax.feasibility.constraints import Constraint
 from feasible_jax.feasibility.coordinatewise import coordinatewise
 from feasible_jax.feasibility.feasible_updates import (
@@ -8,11 +10,13 @@ from feasible_jax.feasibility.feasible_updates import (
     feasible_updates,
 )
 from feasible_jax.feasibility.groupwise import groupwise
+from feasible_jax.feasibility.projection import projection
 from feasible_jax.feasibility.random_mask import random_mask
 from feasible_jax.feasibility.rule import Evidence, Proposal, Rule, Selection
 from feasible_jax.feasibility.sign_agreement import sign_agreement
 
 __all__ = [
+    "CertifyUpdatesState",
     "Constraint",
     "Evidence",
     "FeasibleUpdatesState",
@@ -20,9 +24,12 @@ __all__ = [
     "Requirements",
     "Rule",
     "Selection",
+    "budget",
+    "certify_updates",
     "coordinatewise",
     "feasible_updates",
     "groupwise",
+    "projection",
     "random_mask",
     "sign_agreement",
 ]

@@ -1,10 +1,30 @@
 """The default rule: each coordinate by itself."""
 
-from feasible_jax.alignment import aligned
-from feasible_jax.feasibility.rule import Proposal, Rule, Selection, all_of, stateless
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from feasible_jax.alignment import DECREASE, aligned, alignment_statistic, critical_value_at
+from feasible_jax.feasibility.constraints import Constraint
+from feasible_jax.feasibility.curvature import (
+    Curvature,
+    check_curvature,
+    curvature_rate,
+    fisher,
+    init_curvature,
+    remember_step,
+)
+from feasible_jax.feasibility.multiplicity import MULTIPLICITY, adjusted_level, expected_false
+from feasible_jax.feasibility.rule import Proposal, Rule, Selection, all_of, check_decay
 
 
-def coordinatewise() -> Rule:
+def coordinatewise(
+    curvature: Curvature = None,
+    multiplicity: str = "none",
+    soft: bool = False,
+    evidence_decay: float = 0.0,
+) -> Rule:
     """Keep the coordinates whose every constraint's one-sided test rejects misalignment.
 
     Coordinate ``i`` of an update ``Delta`` passes constraint ``k`` iff
@@ -14,12 +34,33 @@ def coordinatewise() -> Rule:
     ``alignment.aligned`` for every special case. The rule of Dine, Furon and Faure (2025,
     arXiv 2511.02435).
 
+    With a ``curvature`` price the test asks whether the finite step, not only its direction,
+    probably lowers an objective that must not increase:
+    ``mean_i Delta_i + rho/2 Delta_i^2 F_i + c |Delta_i| SE_i <= 0``, ``F_i = mean_i^2 +
+    variance_i`` the diagonal of the empirical Fisher information, which the moments hold already.
+
     The test speaks of one coordinate and of the batch it sees: a whole update of thousands of
     coordinates chosen on one batch satisfies the constraint less often than the confidence says,
-    because choosing and testing on the same data selects lucky coordinates.
+    because choosing and testing on the same data selects lucky coordinates. ``certify_updates``
+    tests the whole update on data of its own.
+
+    Args:
+      curvature: the price's rate ``rho``, at least 0; ``"adaptive"`` to learn it from the run as a
+        trust region does, see ``curvature.curvature_rate``; None for no price.
+      multiplicity: ``"none"``, or which error of all coordinates together the confidence bounds:
+        ``"bonferroni"`` the chance of any false one, ``"benjamini_hochberg"`` the expected share of
+        false ones among those kept.
+      soft: shrink each coordinate by how sure its alignment is, instead of keeping or dropping it:
+        by the lower confidence bound of its progress over the progress itself; with a curvature
+        price, to the step that lowers the priced bound the most, at most the whole.
+      evidence_decay: average the evidence over time, each batch weighing this much less at each
+        later step, in [0, 1); 0 tests on the last batch alone.
 
     Returns:
       A ``Rule`` for ``feasible_updates(rule=...)``.
+
+    Raises:
+      ValueError: for an argument out of range.
 
     >>> import jax.numpy as jnp
     >>> from feasible_jax.feasibility import feasible_updates
@@ -30,18 +71,100 @@ def coordinatewise() -> Rule:
     >>> [round(u, 2) for u in updates.tolist()]
     [-0.1, 0.0]
     """
-    return Rule("coordinatewise", "moments", stateless, _select)
+    check_curvature(curvature)
+    check_decay(evidence_decay)
+    if multiplicity not in MULTIPLICITY:
+        known = ", ".join(map(repr, MULTIPLICITY))
+        raise ValueError(f"multiplicity={multiplicity!r}: choose one of {known}.")
 
-
-def _select(proposal: Proposal, state: tuple) -> tuple[Selection, tuple]:
-    passes = {}
-    for constraint in proposal.constraints:
-        evidence = proposal.evidence[constraint.name]
-        critical = proposal.critical[constraint.name]
-        passes[constraint.name] = tuple(
-            aligned(update, mean, variance, evidence.count, constraint.sign, critical)
-            for update, mean, variance in zip(
-                proposal.updates, evidence.mean, evidence.variance, strict=True
+    def select(proposal: Proposal, state: Any) -> tuple[Selection, Any]:
+        rate, state = curvature_rate(curvature, proposal, state)
+        tested = {
+            c.name: _test(proposal, c, rate, multiplicity, soft) for c in proposal.constraints
+        }
+        passes = {name: found.passes for name, found in tested.items()}
+        keep = all_of(passes)
+        if soft:
+            parts = [found.parts for found in tested.values()]
+            keep = tuple(
+                jnp.where(k, _least(at), jnp.zeros_like(at[0]))
+                for k, *at in zip(keep, *parts, strict=True)
             )
-        )
-    return Selection(all_of(passes), passes), state
+        false = sum((found.expected_false for found in tested.values()), jnp.float32(0))
+        selection = Selection(keep, passes, expected_false=jnp.minimum(false, _number(keep)))
+        return selection, remember_step(curvature, proposal, selection, state)
+
+    return Rule(
+        _name(curvature, multiplicity, soft),
+        "moments",
+        init_curvature(curvature),
+        select,
+        evidence_decay,
+    )
+
+
+class _Tested(NamedTuple):
+    passes: tuple[jax.Array, ...]
+    parts: tuple[jax.Array, ...]
+    expected_false: jax.Array
+
+
+def _test(
+    proposal: Proposal, constraint: Constraint, rate: Any, multiplicity: str, soft: bool
+) -> _Tested:
+    evidence, level = proposal.evidence[constraint.name], proposal.level[constraint.name]
+    sign, count = constraint.sign, evidence.count
+    priced = sign == DECREASE and not (isinstance(rate, float) and rate == 0)
+    prices = tuple(
+        0.5 * rate * jnp.abs(u).astype(f.dtype) * f if priced else jnp.zeros((), f.dtype)
+        for u, f in zip(proposal.updates, fisher(evidence), strict=True)
+    )
+    leaves = list(zip(proposal.updates, evidence.mean, evidence.variance, prices, strict=True))
+    statistics = [_statistic(u, m, v, count, sign, price) for u, m, v, price in leaves]
+    critical = proposal.critical[constraint.name]
+    if multiplicity != "none":
+        level = adjusted_level(multiplicity, statistics, proposal.test, level, count)
+        critical = critical_value_at(proposal.test, level, count)
+    passes = tuple(aligned(u, m, v, count, sign, critical, price) for u, m, v, price in leaves)
+    parts = tuple(_part(u, m, v, count, sign, critical, p) for u, m, v, p in leaves) if soft else ()
+    return _Tested(passes, parts, expected_false(statistics, level))
+
+
+def _statistic(update, mean, variance, count, sign, price) -> jax.Array:
+    """The statistic of the priced test; NaN for what does not move, is neutral, or not finite."""
+    statistic = alignment_statistic(update, mean, variance, count, sign)
+    error = jnp.sqrt(variance) / jnp.sqrt(jnp.asarray(count).astype(variance.dtype))
+    statistic = statistic - (price / error).astype(statistic.dtype)
+    return jnp.where(update != 0, statistic, jnp.nan)
+
+
+def _part(update, mean, variance, count, sign, critical, price) -> jax.Array:
+    """How much of a coordinate to keep, in [0, 1]; 1 where it is neutral."""
+    progress = -sign * jnp.sign(update).astype(mean.dtype) * mean
+    error = jnp.sqrt(variance) / jnp.sqrt(jnp.asarray(count).astype(variance.dtype))
+    sure = jnp.maximum(progress - critical.astype(error.dtype) * error, 0)
+    # The bound ``sure |s Delta| - price |Delta| s^2`` is greatest at half their ratio.
+    whole = jnp.where(price > 0, 2 * price, progress)
+    part = jnp.clip(sure / jnp.where(whole > 0, whole, 1), 0, 1)
+    return jnp.where((mean == 0) & (variance == 0), 1, part)
+
+
+def _number(keep: tuple[jax.Array, ...]) -> jax.Array:
+    kept = (k if k.dtype == bool else k > 0 for k in keep)
+    return sum((jnp.sum(k, dtype=jnp.float32) for k in kept), jnp.float32(0))
+
+
+def _least(parts: list[jax.Array]) -> jax.Array:
+    least, *others = parts
+    for part in others:
+        least = jnp.minimum(least, part)
+    return least
+
+
+def _name(curvature: Curvature, multiplicity: str, soft: bool) -> str:
+    words = ["soft coordinatewise" if soft else "coordinatewise"]
+    if curvature is not None:
+        words.append(f"curvature {curvature}")
+    if multiplicity != "none":
+        words.append(multiplicity.replace("_", "-"))
+    return ", ".join(words)

@@ -9,11 +9,12 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from feasible_jax.alignment import TESTS, critical_value
+from feasible_jax.alignment import TESTS, critical_value_at
+from feasible_jax.feasibility.averaging import average_in, empty_average
 from feasible_jax.feasibility.constraints import Constraint, parse_constraints
 from feasible_jax.feasibility.coordinatewise import coordinatewise
 from feasible_jax.feasibility.evidence import is_hole, leaf_paths, read_evidence
-from feasible_jax.feasibility.rule import Evidence, Proposal, Rule, Selection
+from feasible_jax.feasibility.rule import Evidence, Proposal, Rule, Selection, selected
 
 
 @jax.tree_util.register_static
@@ -43,7 +44,12 @@ class FeasibleUpdatesState(NamedTuple):
         [0, 1]; 0 where it would have moved none.
       kept_per_leaf: the same, for each leaf of the parameters.
       pass_rate: the same for each constraint by itself, by its name.
-      confidence: the confidence of the last test, in (0, 1).
+      confidence: the confidence asked for at the last update, in (0, 1).
+      level: the level at which each test of the last update was made: 1 minus the confidence, or
+        the share of it that ``spending`` allowed.
+      expected_false: an estimate of how many of the coordinates kept are misaligned in truth; -1
+        where the rule has none.
+      average: the averages of the evidence over time, by constraint; empty where none is taken.
       rule_state: whatever the rule remembers.
       requires: the evidence to supply, which a loop reads off the state through any wrapper.
 
@@ -58,6 +64,9 @@ class FeasibleUpdatesState(NamedTuple):
     kept_per_leaf: Any
     pass_rate: dict[str, jax.Array]
     confidence: jax.Array
+    level: jax.Array
+    expected_false: jax.Array
+    average: Any
     rule_state: Any
     requires: Requirements
 
@@ -68,6 +77,7 @@ def feasible_updates(
     confidence: float | Callable[[jax.Array], Any] = 0.95,
     rule: Rule | None = None,
     test: str = "student",
+    spending: Callable[[jax.Array], Any] | None = None,
 ) -> optax.GradientTransformationExtraArgs:
     """Keep the part of an update that is probably aligned with what must hold, zero the rest.
 
@@ -78,9 +88,12 @@ def feasible_updates(
       decrease: names of the objectives that must not increase, such as the retain loss.
       increase: names of the objectives that must not decrease, such as the forget loss.
       confidence: of each one-sided test, in (0, 1); or an Optax schedule, ``step -> confidence``.
-      rule: which coordinates pass: ``coordinatewise()`` (the default), ``groupwise(...)``, the
-        controls ``sign_agreement()`` and ``random_mask(density)``, or a ``Rule`` of your own.
+      rule: which coordinates pass: ``coordinatewise()`` (the default), ``groupwise(...)``,
+        ``budget(...)``, ``projection()``, the controls ``sign_agreement()`` and
+        ``random_mask(density)``, or a ``Rule`` of your own.
       test: where the critical value comes from, ``"student"`` or ``"normal"``.
+      spending: the share of the level ``1 - confidence`` that each step may use, ``step -> share``,
+        as from ``alpha_spending()``; None for all of it at every step.
 
     Returns:
       A ``GradientTransformationExtraArgs``. Its ``update(updates, state, params=None, **evidence)``
@@ -112,49 +125,68 @@ def feasible_updates(
     if test not in TESTS:
         raise ValueError(f"test={test!r}: choose one of {', '.join(map(repr, TESTS))}.")
 
+    if rule.evidence_decay and rule.needs not in ("moments", "mean"):
+        raise ValueError(
+            f"rule {rule.name!r} has evidence_decay={rule.evidence_decay} but needs {rule.needs!r}: "
+            "only moments can be averaged over time."
+        )
     requires = Requirements(constraints, rule.needs)
 
     def init(params: Any) -> Any:
         zero = jnp.zeros((), jnp.float32)
         named, treedef = leaf_paths(params)
+        average = {}
+        if rule.evidence_decay:
+            real = tuple(leaf for _, leaf in named if not is_hole(leaf))
+            average = {c.name: empty_average(real) for c in constraints}
         return FeasibleUpdatesState(
             step=jnp.zeros((), jnp.int32),
             kept=zero,
             kept_per_leaf=treedef.unflatten([leaf if is_hole(leaf) else zero for _, leaf in named]),
             pass_rate={c.name: zero for c in constraints},
             confidence=zero,
+            level=zero,
+            expected_false=zero,
+            average=average,
             rule_state=rule.init(params),
             requires=requires,
         )
 
     def update(updates: Any, state: Any, params: Any = None, **extra_args: Any) -> tuple[Any, Any]:
-        del params
         named, treedef = leaf_paths(updates)
         real = [(path, jnp.asarray(leaf)) for path, leaf in named if not is_hole(leaf)]
-        evidence = {c.name: _evidence(c.name, extra_args, updates, rule.needs) for c in constraints}
-        level = confidence(state.step) if callable(confidence) else confidence
-        level = jnp.asarray(level, jnp.float32)
+        fresh = {c.name: _evidence(c.name, extra_args, updates, rule.needs) for c in constraints}
+        evidence, average = dict(fresh), dict(state.average)
+        for name, before in state.average.items():
+            evidence[name], average[name] = average_in(before, fresh[name], rule.evidence_decay)
+        trusted = confidence(state.step) if callable(confidence) else confidence
+        trusted = jnp.asarray(trusted, jnp.float32)
+        level = 1 - trusted if spending is None else (1 - trusted) * spending(state.step)
         proposal = Proposal(
             paths=tuple(path for path, _ in real),
             updates=tuple(leaf for _, leaf in real),
             constraints=constraints,
             evidence=evidence,
-            critical={n: critical_value(test, level, e.count) for n, e in evidence.items()},
+            critical={n: critical_value_at(test, level, e.count) for n, e in evidence.items()},
             step=state.step,
+            level=dict.fromkeys(evidence, level),
+            test=test,
+            fresh=fresh,
+            params=_leaves_like(params, named, treedef),
         )
         selection, rule_state = rule.select(proposal, state.rule_state)
         selection = _finite(selection, proposal.updates)
-        masked = [
-            jnp.where(keep, leaf, jnp.zeros_like(leaf))
-            for keep, leaf in zip(selection.keep, proposal.updates, strict=True)
-        ]
+        masked = selected(selection, proposal.updates)
         per_leaf, kept, pass_rate = _fractions(selection, proposal)
         new_state = FeasibleUpdatesState(
             step=jnp.asarray(optax.safe_increment(state.step)),
             kept=kept,
             kept_per_leaf=_fill(treedef, named, per_leaf),
             pass_rate=pass_rate,
-            confidence=level,
+            confidence=trusted,
+            level=level,
+            expected_false=_known(selection.expected_false),
+            average=average,
             rule_state=rule_state,
             requires=requires,
         )
@@ -174,13 +206,33 @@ def _evidence(name: str, given: dict[str, Any], updates: Any, needs: str) -> Evi
     return read_evidence(name, given[name], updates, needs)
 
 
+def _leaves_like(params: Any, named: list, treedef: Any) -> tuple[jax.Array, ...] | None:
+    if params is None:
+        return None
+    places = treedef.flatten_up_to(params)
+    return tuple(
+        jnp.asarray(place) for (_, leaf), place in zip(named, places, strict=True)
+        if not is_hole(leaf)
+    )  # fmt: skip
+
+
+def _known(estimate: Any) -> jax.Array:
+    return jnp.asarray(-1 if estimate is None else estimate, jnp.float32)
+
+
 def _finite(selection: Selection, updates: tuple[jax.Array, ...]) -> Selection:
     # Whatever the rule says, a step that is not finite helps nobody.
+    updates = selection.updates or updates
+
     def finite(masks):
         return tuple(m & jnp.isfinite(leaf) for m, leaf in zip(masks, updates, strict=True))
 
+    keep = tuple(
+        k & jnp.isfinite(leaf) if k.dtype == bool else jnp.where(jnp.isfinite(leaf), k, 0)
+        for k, leaf in zip(selection.keep, updates, strict=True)
+    )
     passes = {name: finite(masks) for name, masks in selection.passes.items()}
-    return Selection(finite(selection.keep), passes)
+    return selection._replace(keep=keep, passes=passes)
 
 
 def _fractions(selection: Selection, proposal: Proposal):
@@ -188,7 +240,8 @@ def _fractions(selection: Selection, proposal: Proposal):
     totals = [jnp.sum(m, dtype=jnp.float32) for m in moved]
 
     def passed(masks):
-        return [jnp.sum(m & k, dtype=jnp.float32) for m, k in zip(moved, masks, strict=True)]
+        parts = zip(moved, masks, strict=True)
+        return [jnp.sum(jnp.where(m, k, jnp.zeros_like(k)), dtype=jnp.float32) for m, k in parts]
 
     kept = passed(selection.keep)
     per_leaf = [_ratio(k, total) for k, total in zip(kept, totals, strict=True)]
@@ -204,7 +257,7 @@ def _ratio(part: jax.Array, whole: jax.Array) -> jax.Array:
     return jnp.where(whole > 0, part / jnp.maximum(whole, 1), 0)
 
 
-def _fill(treedef: Any, named: list, values: list) -> Any:
+def _fill(treedef: Any, named: list, values: Sequence) -> Any:
     """A tree with the values at the leaves and the holes where they were."""
     remaining = iter(values)
     return treedef.unflatten([leaf if is_hole(leaf) else next(remaining) for _, leaf in named])

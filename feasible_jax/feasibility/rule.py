@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from feasible_jax.feasibility.constraints import Constraint
 
@@ -39,6 +40,10 @@ class Proposal(NamedTuple):
       evidence: what is known of each constraint's objective, by its name.
       critical: the critical value of each constraint's one-sided test, by its name.
       step: the number of steps before this one, an int32 scalar.
+      level: the level of each constraint's test, by its name: 1 minus its confidence.
+      test: where critical values come from, see ``alignment.critical_value``.
+      fresh: this step's evidence alone, by name, where ``evidence`` is an average over time.
+      params: the leaves of the parameters, or None where ``update`` was not given them.
 
     >>> import jax.numpy as jnp
     >>> Proposal(("w",), (jnp.ones(2),), (), {}, {}, jnp.int32(0)).paths
@@ -51,14 +56,23 @@ class Proposal(NamedTuple):
     evidence: dict[str, Evidence]
     critical: dict[str, jax.Array]
     step: jax.Array
+    level: dict[str, jax.Array] = {}  # noqa: RUF012 - never written to
+    test: str = "student"
+    fresh: dict[str, Evidence] = {}  # noqa: RUF012 - never written to
+    params: tuple[jax.Array, ...] | None = None
 
 
 class Selection(NamedTuple):
     """A rule's verdict.
 
     Attributes:
-      keep: which coordinates pass, a boolean array per leaf that broadcasts to it.
-      passes: which coordinates satisfy each constraint by itself, by its name, likewise.
+      keep: which coordinates pass, an array per leaf that broadcasts to it: booleans, or the part
+        of each coordinate to keep, in [0, 1].
+      passes: which coordinates satisfy each constraint by itself, by its name, booleans likewise.
+      updates: the update that ``keep`` is of, where the rule proposes another than it was given;
+        None otherwise.
+      expected_false: an estimate of how many of the coordinates kept are misaligned in truth, a
+        scalar; None where the rule has none.
 
     >>> import jax.numpy as jnp
     >>> mask = (jnp.array([True, False]),)
@@ -68,6 +82,8 @@ class Selection(NamedTuple):
 
     keep: tuple[jax.Array, ...]
     passes: dict[str, tuple[jax.Array, ...]]
+    updates: tuple[jax.Array, ...] | None = None
+    expected_false: jax.Array | None = None
 
 
 class Rule(NamedTuple):
@@ -79,6 +95,8 @@ class Rule(NamedTuple):
         ``"nothing"``; whoever supplies evidence may supply the cheapest kind that will do.
       init: ``params -> state``, a tree of arrays that never changes structure.
       select: ``(Proposal, state) -> (Selection, state)``, a pure function.
+      evidence_decay: the rule is shown an average of the evidence over time, in which a batch
+        weighs this much less at each step; 0 for the last batch alone. In [0, 1).
 
     >>> import jax.numpy as jnp
     >>> def nothing_passes(proposal, state):
@@ -93,6 +111,26 @@ class Rule(NamedTuple):
     needs: str
     init: Callable[[Any], Any]
     select: Callable[[Proposal, Any], tuple[Selection, Any]]
+    evidence_decay: float = 0.0
+
+
+def check_decay(evidence_decay: float) -> None:
+    """Raise unless evidence can be averaged with this decay."""
+    if not 0 <= evidence_decay < 1:
+        raise ValueError(f"evidence_decay={evidence_decay}: give a number in [0, 1), such as 0.9.")
+
+
+def selected(selection: Selection, updates: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
+    """The part of an update that a rule keeps, in the update's dtypes; zero for the rest."""
+
+    def part(keep, leaf, wanted):
+        if keep.dtype == bool:
+            return jnp.where(keep, leaf, jnp.zeros_like(leaf)).astype(wanted.dtype)
+        # Not multiplied where nothing is kept: 0 times a NaN is not 0.
+        return jnp.where(keep > 0, leaf.astype(keep.dtype) * keep, 0).astype(wanted.dtype)
+
+    leaves = zip(selection.keep, selection.updates or updates, updates, strict=True)
+    return tuple(part(keep, leaf, wanted) for keep, leaf, wanted in leaves)
 
 
 def all_of(

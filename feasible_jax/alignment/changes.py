@@ -1,0 +1,132 @@
+"""Per-example evidence on a whole update: its directional derivatives, or what it does to losses."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from feasible_jax.moments.per_example import check_batch, vary_like
+from feasible_jax.moments.precision import accumulation_dtype
+
+
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["batch", "weights"],
+    meta_fields=["loss_fn", "first_order"],
+)
+@dataclass(frozen=True)
+class PerExampleChange:
+    """What an update does to the loss of every example of a batch: ``(params, updates) -> (B,)``.
+
+    A pytree of the batch and its weights, so that it may cross ``jit`` as an argument.
+
+    Attributes:
+      loss_fn: ``(params, example) -> scalar`` for ONE example.
+      batch: a tree of arrays with a leading axis of ``B`` examples.
+      weights: ``(B,)``, 0 for padding and 1 elsewhere, or None.
+      first_order: whether changes are directional derivatives, which scale with the update, or
+        exact differences.
+
+    >>> import jax.numpy as jnp
+    >>> change = loss_change(lambda w, x: w * w * x, jnp.array([1.0, 2.0]))
+    >>> change(jnp.array(1.0), jnp.array(-0.5)).tolist(), change.weights is None
+    ([-0.75, -1.5], True)
+    """
+
+    loss_fn: Callable[[Any, Any], jax.Array]
+    batch: Any
+    weights: jax.Array | None
+    first_order: bool
+
+    def __call__(self, params: Any, updates: Any) -> jax.Array:
+        """The change of every example's loss, ``(B,)``, float32 or wider."""
+        params = vary_like(jax.tree.map(jnp.asarray, params), self.batch)
+        updates = _filled(params, updates)
+        losses = jax.vmap(self.loss_fn, in_axes=(None, 0))
+        if self.first_order:
+            tangents = jax.tree.map(lambda u, p: u.astype(p.dtype), updates, params)
+            _, changes = jax.jvp(lambda p: losses(p, self.batch), (params,), (tangents,))
+            return changes.astype(accumulation_dtype(changes))
+        moved = optax.apply_updates(params, updates)
+        before, after = losses(params, self.batch), losses(moved, self.batch)
+        dtype = accumulation_dtype(before, after)
+        return after.astype(dtype) - before.astype(dtype)
+
+
+def directional_derivatives(
+    loss_fn: Callable[[Any, Any], jax.Array], batch: Any, weights: jax.Array | None = None
+) -> PerExampleChange:
+    """Per-example directional derivatives of an update: ``q_n = <grad l_n(params), updates>``.
+
+    One forward-mode pass (a JVP): no per-example gradients, and correlations between coordinates
+    are exact. First order only: it sees where a step begins to go, not where it ends.
+
+    Args:
+      loss_fn: ``(params, example) -> scalar``, the loss of ONE example.
+      batch: a tree of arrays with a leading axis of ``B`` examples, independent of the choice of
+        the update.
+      weights: ``(B,)``, 0 for padding and 1 elsewhere, or None.
+
+    Returns:
+      A ``PerExampleChange``, to be handed to ``certify_updates`` as ``<name>_change=``.
+
+    Raises:
+      ValueError: for an empty or ragged batch, or weights that do not fit it.
+
+    >>> import jax.numpy as jnp
+    >>> change = directional_derivatives(lambda w, x: w * w * x, jnp.array([1.0, 2.0]))
+    >>> change(jnp.array(1.0), jnp.array(-0.5)).tolist()
+    [-1.0, -2.0]
+    """
+    check_batch(batch, weights)
+    return PerExampleChange(loss_fn, batch, weights, first_order=True)
+
+
+def loss_change(
+    loss_fn: Callable[[Any, Any], jax.Array], batch: Any, weights: jax.Array | None = None
+) -> PerExampleChange:
+    """Paired loss differences of an update: ``d_n = l_n(params + updates) - l_n(params)``.
+
+    Two forward passes and no linearisation: the finite step is tested, so that a smaller one may
+    pass where a larger one fails. The parameters after the update are rounded to their dtype, as
+    they will be.
+
+    Args:
+      loss_fn: ``(params, example) -> scalar``, the loss of ONE example.
+      batch: a tree of arrays with a leading axis of ``B`` examples, independent of the choice of
+        the update.
+      weights: ``(B,)``, 0 for padding and 1 elsewhere, or None.
+
+    Returns:
+      A ``PerExampleChange``, to be handed to ``certify_updates`` as ``<name>_change=``.
+
+    Raises:
+      ValueError: for an empty or ragged batch, or weights that do not fit it.
+
+    >>> import jax.numpy as jnp
+    >>> change = loss_change(lambda w, x: w * w * x, jnp.array([1.0, 2.0]))
+    >>> change(jnp.array(1.0), jnp.array(-0.5)).tolist()
+    [-0.75, -1.5]
+    """
+    check_batch(batch, weights)
+    return PerExampleChange(loss_fn, batch, weights, first_order=False)
+
+
+def _filled(params: Any, updates: Any) -> Any:
+    """The updates, with zeros where Optax masked a parameter away."""
+    leaves, treedef = jax.tree.flatten(params)
+    places = treedef.flatten_up_to(updates)
+    return treedef.unflatten(
+        [
+            jnp.zeros_like(leaf) if _is_hole(place) else jnp.asarray(place)
+            for leaf, place in zip(leaves, places, strict=True)
+        ]
+    )
+
+
+def _is_hole(place: Any) -> bool:
+    return place is None or isinstance(place, optax.MaskedNode)

@@ -1,0 +1,77 @@
+"""Evidence over time: a decayed average of the moments that earlier batches gave."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from feasible_jax.feasibility.rule import Evidence
+from feasible_jax.moments.precision import accumulation_dtype
+
+
+class Average(NamedTuple):
+    """A weighted average of the evidence so far; the newest batch weighs 1, each older one less.
+
+    Attributes:
+      mean: mean gradients, one array a leaf.
+      variance: variances of one observation, likewise.
+      weight: the sum of the batches' weights, a scalar; 0 before the first.
+      noise: the sum of ``weight^2 / count``: the average's squared standard error is
+        ``variance * noise / weight^2``.
+    """
+
+    mean: tuple[jax.Array, ...]
+    variance: tuple[jax.Array, ...]
+    weight: jax.Array
+    noise: jax.Array
+
+
+def empty_average(leaves: tuple[Any, ...]) -> Average:
+    """The average before any evidence, for leaves of these shapes and dtypes."""
+    zeros = tuple(jnp.zeros(leaf.shape, accumulation_dtype(leaf)) for leaf in leaves)
+    zero = jnp.zeros((), jnp.float32)
+    return Average(zeros, zeros, zero, zero)
+
+
+def average_in(before: Average, fresh: Evidence, decay: float) -> tuple[Evidence, Average]:
+    """The evidence of all batches so far, the older the less, and the average to keep.
+
+    With weights ``w_k = decay^k`` of the batch ``k`` steps ago, the mean is ``sum w_k mean_k / sum
+    w_k``, likewise the variance, and the count that gives the average its standard error is ``(sum
+    w_k)^2 / sum (w_k^2 / B_k)``: with batches of ``B`` it grows to ``B (1 + decay) / (1 - decay)``.
+    The parameters move meanwhile, so what is gained in noise is paid for in staleness.
+
+    A batch that is not finite, or has no variance, counts for this step alone, which it makes
+    infeasible, and leaves no trace in the average.
+
+    Args:
+      before: the average so far.
+      fresh: this batch's evidence, in the same order of leaves.
+      decay: in [0, 1).
+
+    >>> import jax.numpy as jnp
+    >>> batch = Evidence((jnp.array([1.0]),), (jnp.array([4.0]),), 8.0)
+    >>> _, average = average_in(empty_average((jnp.zeros(1),)), batch, 0.5)
+    >>> evidence, _ = average_in(average, batch, 0.5)
+    >>> evidence.mean[0].tolist(), round(float(evidence.count), 1)
+    ([1.0], 14.4)
+    """
+    kept = decay * before.weight
+    weight = kept + 1
+
+    def mix(old, new):
+        return tuple(
+            ((kept * a + b.astype(a.dtype)) / weight).astype(a.dtype)
+            for a, b in zip(old, new, strict=True)
+        )
+
+    count = jnp.asarray(fresh.count, jnp.float32)
+    noise = decay * decay * before.noise + 1 / jnp.maximum(count, 1)
+    after = Average(
+        mix(before.mean, fresh.mean), mix(before.variance, fresh.variance), weight, noise
+    )
+    sound = [jnp.all(jnp.isfinite(leaf)) for leaf in (*after.mean, *after.variance)]
+    sound = jnp.all(jnp.stack([count > 1, jnp.isfinite(count), *sound]))
+    kept_average = jax.tree.map(lambda new, old: jnp.where(sound, new, old), after, before)
+    effective = jnp.where(count > 1, weight * weight / noise, count)
+    return Evidence(after.mean, after.variance, effective), kept_average

@@ -1,0 +1,261 @@
+"""The Optax transformation that tests a whole update on data which did not choose it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from numbers import Real
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from feasible_jax.alignment import DEFAULT_TEST, MeanTest, resolve_mean_test
+from feasible_jax.feasibility.constraints import Constraint, parse_constraints
+from feasible_jax.feasibility.evidence import is_hole
+from feasible_jax.feasibility.feasible_updates import Requirements
+
+CHANGES = ("loss", "direction")
+
+
+class CertifyUpdatesState(NamedTuple):
+    """What ``certify_updates`` remembers, and what an auditor wants to see.
+
+    Attributes:
+      step: number of updates so far, an int32 scalar.
+      accepted: whether the last update passed, whole or shortened.
+      scale: what the last update was multiplied by: 1, 1/2, 1/4, ..., or 0 where it did not pass.
+      p_value: of each constraint's test by its name, at that scale, or at the last one tried; 1
+        where nothing was tested because the update was zero already.
+      level: the level that the last step could use; its tests share it.
+      spent: the sum of the levels of all steps that tested; the union bound on the probability that
+        any applied update breaks a constraint.
+      tests: number of tests so far, each constraint and scale counted.
+      abstentions: number of updates so far that became, or were, zero.
+      abstentions_in_a_row: how many of those since the last one that passed.
+      requires: the evidence to supply, which a loop reads off the state through any wrapper.
+
+    >>> state = certify_updates(decrease=("retain",)).init(jnp.zeros(2))
+    >>> bool(state.accepted), sorted(state.p_value), state.requires.needs
+    (False, ['retain'], 'loss')
+    """
+
+    step: jax.Array
+    accepted: jax.Array
+    scale: jax.Array
+    p_value: dict[str, jax.Array]
+    level: jax.Array
+    spent: jax.Array
+    tests: jax.Array
+    abstentions: jax.Array
+    abstentions_in_a_row: jax.Array
+    requires: Requirements
+
+
+def certify_updates(
+    decrease: str | Sequence[str] = (),
+    increase: str | Sequence[str] = (),
+    confidence: float | Callable[[jax.Array], Any] = 0.95,
+    test: str | MeanTest = DEFAULT_TEST,
+    backtrack: int = 3,
+    spending: Callable[[jax.Array], Any] | None = None,
+    population_size: int | Mapping[str, int] | None = None,
+    change: str = "loss",
+    axis_name: str | tuple[str, ...] | None = None,
+) -> optax.GradientTransformationExtraArgs:
+    """Apply an update only if its change of every constraint's objective is probably harmless.
+
+    Chain it after ``feasible_updates``, last of all. It tests the whole update, as it is about to
+    be added, on one number an example: ``E[change] >= 0`` is rejected for an objective that must
+    not increase, ``E[change] <= 0`` for one that must not decrease. Where a test does not reject,
+    the step is halved and tested again, up to ``backtrack`` times; where none does, the update
+    becomes zero, which is always harmless.
+
+    The guarantee: if the examples are independent of the choice of the update (another batch than
+    the mask's), and the test holds its size on them, then an update that breaks a constraint on
+    average over the population is applied with probability at most ``1 - confidence`` at each
+    step. Every constraint has to pass at the whole level (an intersection-union test); the scales
+    share it, half for the whole step, a quarter for the half, and so on. Over a run, see
+    ``spending`` and ``state.spent``.
+
+    Args:
+      decrease: names of the objectives that must not increase, such as the retain loss.
+      increase: names of the objectives that must not decrease.
+      confidence: in (0, 1), or an Optax schedule, ``step -> confidence``.
+      test: ``"normal"``, ``"student"``, ``"hall"``, ``"bootstrap"`` and others by name, or a
+        ``MeanTest``; see ``alignment.mean_tests`` for what each promises. The default holds its
+        size on the skewed changes of trained models.
+      backtrack: how often a step that fails is halved, at least 0. First-order evidence is tested
+        once: halving a step does not change its direction.
+      spending: the share of the level that each step may use, ``step -> share``, as from
+        ``alpha_spending()``; None for all of it at every step.
+      population_size: where the examples were drawn without replacement, the size of the
+        population, or one by name: the finite-population correction.
+      change: the evidence that ``fj.unlearn`` is to build: ``"loss"`` for ``loss_change``,
+        ``"direction"`` for ``directional_derivatives``.
+      axis_name: inside ``shard_map``, the mesh axes over which the examples are spread; one number
+        an example is gathered.
+
+    Returns:
+      A ``GradientTransformationExtraArgs``. Its ``update(updates, state, params, **evidence)`` takes
+      for each constraint ``<name>_change=``, a function ``(params, updates) -> (B,)`` changes, as
+      from ``loss_change`` or ``directional_derivatives``; a ``weights`` attribute, 0 for padding,
+      is heeded. Other extra arguments are ignored.
+
+    Raises:
+      ValueError: if no constraint is named, or one twice; for a confidence outside (0, 1), an
+        unknown test or kind of change, a negative ``backtrack``; from ``update``, for changes that
+        are not ``(B,)``.
+      TypeError: from ``update``, if a constraint's evidence or ``params`` is missing.
+
+    >>> import jax.numpy as jnp, optax
+    >>> from feasible_jax.alignment import loss_change
+    >>> tx = optax.chain(optax.sgd(0.1), certify_updates(decrease=("retain",)))
+    >>> params, batch = jnp.array(1.0), 1.0 + 0.1 * jnp.arange(64.0)
+    >>> retain = loss_change(lambda w, x: x * w * w, batch)
+    >>> update = jax.jit(tx.update)
+    >>> good, state = update(jnp.array(1.0), tx.init(params), params, retain_change=retain)
+    >>> bad, state = update(jnp.array(-1.0), state, params, retain_change=retain)
+    >>> round(float(good), 2), float(bad), int(state[-1].abstentions)
+    (-0.1, 0.0, 1)
+    """
+    constraints = parse_constraints(decrease, increase)
+    mean_test = resolve_mean_test(test)
+    _check(confidence, backtrack, change)
+    requires = Requirements(constraints, change)
+    sizes = population_size if isinstance(population_size, Mapping) else {}
+    whole = None if isinstance(population_size, Mapping) else population_size
+
+    def init(params: Any) -> Any:
+        del params
+        none, zero = jnp.zeros((), jnp.int32), jnp.zeros((), jnp.float32)
+        p_value = {c.name: jnp.ones((), jnp.float32) for c in constraints}
+        return CertifyUpdatesState(
+            none, jnp.zeros((), bool), zero, p_value, zero, zero, none, none, none, requires
+        )
+
+    def update(updates: Any, state: Any, params: Any = None, **extra_args: Any) -> tuple[Any, Any]:
+        changes = {c.name: _evidence(c.name, extra_args) for c in constraints}
+        if params is None:
+            raise TypeError(
+                "certify_updates tests what an update does to params: pass them to update()."
+            )
+
+        def p_values(scale):
+            scaled = _scaled(updates, scale)
+            return jnp.stack(
+                [
+                    _p_value(mean_test, c, changes[c.name], params, scaled,
+                             sizes.get(c.name, whole), axis_name)
+                    for c in constraints
+                ]
+            )  # fmt: skip
+
+        trusted = confidence(state.step) if callable(confidence) else confidence
+        level = 1 - jnp.asarray(trusted, jnp.float32)
+        level = level if spending is None else level * spending(state.step)
+        first_order = all(getattr(f, "first_order", False) for f in changes.values())
+        halvings = 0 if first_order else backtrack
+        moving = _moving(updates)
+        passed, halved, found = _search(p_values, moving, level, halvings)
+
+        scale = jnp.where(passed, jnp.exp2(-halved.astype(jnp.float32)), 0)
+        tried = jnp.where(moving, halved + 1, 0)
+        none = jnp.zeros((), jnp.int32)
+        new_state = CertifyUpdatesState(
+            step=jnp.asarray(optax.safe_increment(state.step)),
+            accepted=passed,
+            scale=scale,
+            p_value={c.name: found[i] for i, c in enumerate(constraints)},
+            level=level,
+            spent=state.spent + jnp.where(moving, level, 0),
+            tests=state.tests + tried * len(constraints),
+            abstentions=state.abstentions + (~passed).astype(jnp.int32),
+            abstentions_in_a_row=jnp.where(passed, none, state.abstentions_in_a_row + 1),
+            requires=requires,
+        )
+        return _scaled(updates, scale), new_state
+
+    return optax.GradientTransformationExtraArgs(init, update)
+
+
+def _check(confidence: Any, backtrack: Any, change: str) -> None:
+    if isinstance(confidence, Real) and not 0 < confidence < 1:
+        raise ValueError(f"confidence={confidence}: give a probability in (0, 1), such as 0.95.")
+    if not isinstance(backtrack, int) or backtrack < 0:
+        raise ValueError(
+            f"backtrack={backtrack!r}: give a whole Python number of at least 0 (under "
+            "inject_hyperparams, name it in static_args)."
+        )
+    if change not in CHANGES:
+        raise ValueError(f"change={change!r}: choose one of {', '.join(map(repr, CHANGES))}.")
+
+
+def _evidence(name: str, given: dict[str, Any]) -> Callable[[Any, Any], jax.Array]:
+    found = given.get(f"{name}_change")
+    if not callable(found):
+        raise TypeError(
+            f"update() needs {name}_change=, a function (params, updates) -> (B,) such as "
+            f"fj.loss_change(loss_fn, batch); got {type(found).__name__}."
+        )
+    return found
+
+
+def _p_value(
+    test: MeanTest, constraint: Constraint, change, params, updates, population_size, axis_name
+) -> jax.Array:
+    values = jnp.asarray(change(params, updates))
+    weights = getattr(change, "weights", None)
+    if values.ndim != 1 or (weights is not None and weights.shape != values.shape):
+        have = "" if weights is None else f", its weights {weights.shape}"
+        raise ValueError(
+            f"{constraint.name}_change returned shape {values.shape}{have}: give one number an "
+            "example, (B,)."
+        )
+    if axis_name is not None:
+        values = jax.lax.all_gather(values, axis_name, tiled=True)
+        if weights is not None:
+            weights = jax.lax.all_gather(weights, axis_name, tiled=True)
+    sign = jnp.asarray(constraint.sign, values.dtype)
+    return test.p_value(sign * values, weights, population_size).astype(jnp.float32)
+
+
+def _search(p_values, moving, level, halvings) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """``(passed, number of halvings, p-values)`` of the longest step that passes."""
+
+    def attempt(halved):
+        share = jnp.exp2(-jnp.minimum(halved + 1, halvings).astype(jnp.float32))
+        found = p_values(jnp.exp2(-halved.astype(jnp.float32)))
+        # The whole step of a zero update would be tested too: nothing is left to pass.
+        return moving & jnp.all(found <= level * share), jnp.where(moving, found, 1)
+
+    first = jnp.zeros((), jnp.int32)
+    passed, found = attempt(first)
+    if halvings == 0:
+        return passed, first, found
+
+    # Outside the loop first: most steps pass at once, and loops are slow for convolutions on CPUs.
+    def go_on(carry):
+        passed, halved, _ = carry
+        return moving & ~passed & (halved < halvings)
+
+    def shorter(carry):
+        halved = carry[1] + 1
+        passed, found = attempt(halved)
+        return passed, halved, found
+
+    return jax.lax.while_loop(go_on, shorter, (passed, first, found))
+
+
+def _moving(updates: Any) -> jax.Array:
+    leaves = [leaf for leaf in jax.tree.leaves(updates, is_leaf=is_hole) if not is_hole(leaf)]
+    return jnp.any(jnp.stack([jnp.zeros((), bool), *(jnp.any(leaf != 0) for leaf in leaves)]))
+
+
+def _scaled(updates: Any, scale: jax.Array) -> Any:
+    def one(leaf):
+        if is_hole(leaf):
+            return leaf
+        leaf = jnp.asarray(leaf)
+        # Powers of two: nothing is rounded. And 0 times an infinity is not 0.
+        return jnp.where(scale > 0, leaf * scale.astype(leaf.dtype), jnp.zeros_like(leaf))
+
+    return jax.tree.map(one, updates, is_leaf=is_hole)
