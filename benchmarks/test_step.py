@@ -16,7 +16,12 @@ import feasible_jax as fj
 from feasible_jax.experiments import make_feasibility, make_method
 from feasible_jax.methods import Problem
 from feasible_jax.models import build_model, cross_entropy
-from feasible_jax.unlearning.step import LoopState, make_step, merged_requirements
+from feasible_jax.unlearning.step import (
+    first_state,
+    make_limits,
+    make_step,
+    merged_requirements,
+)
 
 SHAPES = {"mlp": (8, 8, 1), "cnn": (28, 28, 1)}
 
@@ -35,7 +40,7 @@ def test_step(benchmark, model, arm):
     parts = [optax.sgd(0.01), make_feasibility(arm)]
     tx = optax.with_extra_args_support(optax.chain(*[part for part in parts if part is not None]))
     opt_state = jax.tree.map(jnp.asarray, tx.init(params))
-    state = LoopState(params, opt_state, jax.random.key(1), jnp.int32(0), jnp.bool_(True))
+    state = first_state(params, opt_state, jax.random.key(1))
     step = jax.jit(
         make_step(
             Problem(cross_entropy(network), network.apply, None),
@@ -46,7 +51,7 @@ def test_step(benchmark, model, arm):
             strategy="auto",
         )
     )
-    args = (state, {"forget": examples, "retain": examples}, params, jnp.float32(100))
+    args = (state, {"forget": examples, "retain": examples}, params, make_limits(100))
     after, record = benchmark(lambda: jax.block_until_ready(step(*args)))
     assert bool(record.alive)
     assert int(after.step) == 1

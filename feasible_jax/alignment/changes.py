@@ -1,4 +1,4 @@
-"""Per-example evidence on a whole update: its directional derivatives, or what it does to losses."""
+"""Evidence on a whole update: its directional derivatives, or what it does to losses."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

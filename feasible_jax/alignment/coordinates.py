@@ -49,8 +49,8 @@ def aligned(
     """Which coordinates of an update are probably aligned with an objective.
 
     True where the progress per unit of movement, less its price, reaches the critical value times
-    its standard error: ``-sign sgn(update_i) mean_i >= price_i + critical SE_i``. The cases without a statistic
-    are decided on purpose:
+    its standard error: ``-sign sgn(update_i) mean_i >= price_i + critical SE_i``. The cases without
+    a statistic are decided on purpose:
 
     * mean and variance both 0: the batch is indifferent to the coordinate, moving it is neutral
       to first order, True (denormal numbers are 0 here, as they are to XLA on a CPU);

@@ -95,10 +95,10 @@ def certify_updates(
         an example is gathered.
 
     Returns:
-      A ``GradientTransformationExtraArgs``. Its ``update(updates, state, params, **evidence)`` takes
-      for each constraint ``<name>_change=``, a function ``(params, updates) -> (B,)`` changes, as
-      from ``loss_change`` or ``directional_derivatives``; a ``weights`` attribute, 0 for padding,
-      is heeded. Other extra arguments are ignored.
+      A ``GradientTransformationExtraArgs``. Its ``update(updates, state, params, **evidence)``
+      takes for each constraint ``<name>_change=``, a function ``(params, updates) -> (B,)``
+      changes, as from ``loss_change`` or ``directional_derivatives``; a ``weights`` attribute, 0
+      for padding, is heeded. Other extra arguments are ignored.
 
     Raises:
       ValueError: if no constraint is named, or one twice; for a confidence outside (0, 1), an

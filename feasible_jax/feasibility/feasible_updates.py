@@ -127,8 +127,8 @@ def feasible_updates(
 
     if rule.evidence_decay and rule.needs not in ("moments", "mean"):
         raise ValueError(
-            f"rule {rule.name!r} has evidence_decay={rule.evidence_decay} but needs {rule.needs!r}: "
-            "only moments can be averaged over time."
+            f"rule {rule.name!r} has evidence_decay={rule.evidence_decay} but needs "
+            f"{rule.needs!r}: only moments can be averaged over time."
         )
     requires = Requirements(constraints, rule.needs)
 

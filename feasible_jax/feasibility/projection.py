@@ -12,8 +12,8 @@ def projection(noise_aware: bool = True, evidence_decay: float = 0.0) -> Rule:
     """Take off the update what probably speaks against a constraint, along that mean gradient.
 
     A-GEM (Chaudhry et al., 2019) and PCGrad (Yu et al., 2020): where ``h = sigma <mean, Delta>``
-    is above 0, ``Delta`` becomes ``Delta - sigma h mean / |mean|^2``. With the test of this library,
-    ``h`` is replaced by its upper confidence bound ``h + c sqrt(sum Delta_i^2 variance_i / B)``, and
+    is above 0, ``Delta`` becomes ``Delta - sigma h mean / |mean|^2``. With this library's test,
+    ``h`` is replaced by its upper confidence bound ``h + c sqrt(sum Delta_i^2 variance_i / B)`` and
     the squared length of the true gradient estimated without bias, ``|mean|^2 - sum variance_i /
     B``: where noise alone makes the gradient, there is nothing to project on, and nothing passes.
     Constraints are taken one after another.

@@ -7,11 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from feasible_jax.unlearning.step import LoopState, Record
+from feasible_jax.unlearning.step import Limits, LoopState, Record
 
 
 def make_chunk(step: Callable, length: int, example_args: tuple) -> Callable:
-    """A function that takes ``length`` steps, ``(state, data, original, steps)``.
+    """A function that takes ``length`` steps, ``(state, data, original, limits)``.
 
     The steps run under one ``lax.scan``, except where convolutions would run on a CPU: inside a
     loop XLA compiles them to code several times slower than outside one, so there the jitted step
@@ -20,12 +20,12 @@ def make_chunk(step: Callable, length: int, example_args: tuple) -> Callable:
     Args:
       step: from ``make_step``.
       length: steps a chunk.
-      example_args: ``(state, data, original, steps)``, arrays or their shapes.
+      example_args: ``(state, data, original, limits)``, arrays or their shapes.
 
     Returns:
       A function of the same arguments that returns ``(state, records)``, records stacked. No step
-      is taken beyond the end of the run, or after one that was not finite; ``alive`` is False in
-      the records of those.
+      is taken beyond the end of the run, after one that was not finite, or once patience is spent;
+      ``alive`` is False in the records of those.
     """
     jitted = jax.jit(step)
     on_cpu = jax.default_backend() == "cpu"
@@ -39,7 +39,7 @@ def _scan(step, length, state: LoopState, *rest: Any) -> tuple[LoopState, Record
     not_taken = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), record)
 
     def body(state, _):
-        go_on = state.alive & (state.step < _length_of_run(*rest))
+        go_on = state.alive & ~is_over(state, rest[-1])
         return jax.lax.cond(go_on, lambda s: step(s, *rest), lambda s: (s, not_taken), state)
 
     return jax.lax.scan(body, state, None, length=length)
@@ -47,11 +47,21 @@ def _scan(step, length, state: LoopState, *rest: Any) -> tuple[LoopState, Record
 
 def _dispatch(step, length, state: LoopState, *rest: Any) -> tuple[LoopState, Record]:
     records = []
-    for _ in range(min(length, int(_length_of_run(*rest) - state.step))):
-        state, record = step(state, *rest)
-        records.append(record)
+    limits = rest[-1]
+    # Updates in a row that are zero are few: looked at only where patience could be spent.
+    while len(records) < length:
+        possible = min(length - len(records), int(limits.steps) - int(state.step),
+                       int(limits.patience) - int(state.idle))  # fmt: skip
+        if possible < 1:
+            break
+        for _ in range(possible):
+            state, record = step(state, *rest)
+            records.append(record)
+        if not state.alive:
+            break
     return state, jax.tree.map(lambda *leaves: jnp.asarray(np.stack(leaves)), *records)
 
 
-def _length_of_run(data: Any, original: Any, steps: jax.Array) -> jax.Array:
-    return steps.astype(jnp.int32)
+def is_over(state: LoopState, limits: Limits) -> jax.Array:
+    """Whether a run has taken all its steps, or lost its patience."""
+    return (state.step >= limits.steps.astype(jnp.int32)) | (state.idle >= limits.patience)

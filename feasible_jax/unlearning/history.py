@@ -1,11 +1,31 @@
 """What happened, step by step."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from feasible_jax.unlearning.step import Record
+
+
+class Certificates(NamedTuple):
+    """What the last ``certify_updates`` said at each of ``T`` steps.
+
+    Attributes:
+      accepted: ``(T,)`` whether the update passed, whole or shortened.
+      scale: ``(T,)`` what it was multiplied by: 1, 1/2, ..., 0 where it did not pass.
+      level: ``(T,)`` the level that the step's tests shared.
+      p_value: ``(T,)`` each, by the constraint's name.
+
+    >>> import numpy as np
+    >>> Certificates(np.ones(1, bool), np.ones(1), np.array([0.05]), {}).accepted.tolist()
+    [True]
+    """
+
+    accepted: np.ndarray
+    scale: np.ndarray
+    level: np.ndarray
+    p_value: dict[str, np.ndarray]
 
 
 class History(NamedTuple):
@@ -21,9 +41,12 @@ class History(NamedTuple):
         ones where nothing was tested.
       kept_per_leaf: ``(T,)`` each, by the leaf's path as in ``"dense/kernel"``.
       pass_rate: ``(T,)`` each, by the constraint's name.
+      abstained: ``(T,)`` whether the update that was applied was zero.
+      certificates: what certificates said, None where there were none.
+      stop: why the run ended before its last step, None after a full run.
 
     >>> import numpy as np
-    >>> history = History({"forget": np.array([0.1, 0.2])}, np.ones(2), {}, {})
+    >>> history = History({"forget": np.array([0.1, 0.2])}, np.ones(2), {}, {}, np.zeros(2, bool))
     >>> len(history.kept)
     2
     """
@@ -32,11 +55,18 @@ class History(NamedTuple):
     kept: np.ndarray
     kept_per_leaf: dict[str, np.ndarray]
     pass_rate: dict[str, np.ndarray]
+    abstained: np.ndarray
+    certificates: Certificates | None = None
+    stop: str | None = None
 
 
-def history_of(chunks: list[Record]) -> History:
+def history_of(chunks: list[Record], stop: str | None = None) -> History:
     """The history of the steps that were taken, from the stacked records of every chunk."""
     whole = jax.tree.map(lambda *leaves: np.concatenate([np.asarray(x) for x in leaves]), *chunks)
     taken = whole.alive
     whole = jax.tree.map(lambda leaf: leaf[taken], whole)
-    return History(whole.losses, whole.kept, whole.kept_per_leaf, whole.pass_rate)
+    certificates: Any = Certificates(**whole.certificate) if whole.certificate else None
+    return History(
+        whole.losses, whole.kept, whole.kept_per_leaf, whole.pass_rate, whole.abstained,
+        certificates, stop,
+    )  # fmt: skip

@@ -2,13 +2,14 @@
 
 import zlib
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from feasible_jax.feasibility import FeasibleUpdatesState, Requirements
+from feasible_jax.alignment import directional_derivatives, loss_change
+from feasible_jax.feasibility import CertifyUpdatesState, FeasibleUpdatesState, Requirements
 from feasible_jax.methods.method import Method, Problem
 from feasible_jax.unlearning.batches import draw_batch
 from feasible_jax.unlearning.observation import method_gradient, observe
@@ -23,6 +24,7 @@ class LoopState(NamedTuple):
       key: the random key of the next step.
       step: number of steps taken, an int32 scalar.
       alive: False from the first step on whose loss or parameters were not finite.
+      idle: number of steps in a row up to now whose update was zero, an int32 scalar.
     """
 
     params: Any
@@ -30,6 +32,31 @@ class LoopState(NamedTuple):
     key: jax.Array
     step: jax.Array
     alive: jax.Array
+    idle: jax.Array
+
+
+def first_state(params: Any, opt_state: Any, key: jax.Array) -> LoopState:
+    """The state before the first step."""
+    none = jnp.zeros((), jnp.int32)
+    return LoopState(params, opt_state, key, none, jnp.ones((), bool), none)
+
+
+class Limits(NamedTuple):
+    """When a run is over.
+
+    Attributes:
+      steps: its number of steps, a float32 scalar.
+      patience: how many updates in a row may be zero, an int32 scalar.
+    """
+
+    steps: jax.Array
+    patience: jax.Array
+
+
+def make_limits(steps: int, patience: int | None = None) -> Limits:
+    """The limits of a run; None for endless patience."""
+    endless = jnp.iinfo(jnp.int32).max
+    return Limits(jnp.float32(steps), jnp.int32(endless if patience is None else patience))
 
 
 class Record(NamedTuple):
@@ -42,16 +69,27 @@ class Record(NamedTuple):
     kept: jax.Array
     kept_per_leaf: dict[str, jax.Array]
     pass_rate: dict[str, jax.Array]
+    abstained: jax.Array
+    certificate: dict[str, Any]
     alive: jax.Array
+
+
+_State = TypeVar("_State")
 
 
 def feasibility_states(opt_state: Any) -> list[FeasibleUpdatesState]:
     """The states of every ``feasible_updates`` inside an optimizer state, through any wrapper."""
+    return _states(opt_state, FeasibleUpdatesState)
 
-    def is_state(node):
-        return isinstance(node, FeasibleUpdatesState)
 
-    return [leaf for leaf in jax.tree.leaves(opt_state, is_leaf=is_state) if is_state(leaf)]
+def certificate_states(opt_state: Any) -> list[CertifyUpdatesState]:
+    """The states of every ``certify_updates`` inside an optimizer state, through any wrapper."""
+    return _states(opt_state, CertifyUpdatesState)
+
+
+def _states(opt_state: Any, kind: type[_State]) -> list[_State]:
+    leaves = jax.tree.leaves(opt_state, is_leaf=lambda node: isinstance(node, kind))
+    return [leaf for leaf in leaves if isinstance(leaf, kind)]
 
 
 def merged_requirements(opt_state: Any) -> dict[str, str]:
@@ -65,6 +103,15 @@ def merged_requirements(opt_state: Any) -> dict[str, str]:
     return needs
 
 
+def certified_constraints(opt_state: Any) -> dict[str, str]:
+    """The kind of change each certificate is to be shown, by the constraint's name."""
+    return {
+        constraint.name: state.requires.needs
+        for state in certificate_states(opt_state)
+        for constraint in state.requires.constraints
+    }
+
+
 def make_step(
     problem: Problem,
     method: Method,
@@ -72,20 +119,31 @@ def make_step(
     needs: dict[str, str],
     batch_size: int,
     strategy: str,
-) -> Callable[[LoopState, dict[str, Any], Any, jax.Array], tuple[LoopState, Record]]:
-    """A pure function that takes one step, ``(state, data, original, steps) -> (state, record)``.
+    certified: dict[str, str] | None = None,
+    certify_batch_size: int = 256,
+) -> Callable[[LoopState, dict[str, Any], Any, Limits], tuple[LoopState, Record]]:
+    """A pure function that takes one step, ``(state, data, original, limits) -> (state, record)``.
 
-    ``data`` holds the sets by name, ``original`` the parameters before unlearning and ``steps`` the
+    ``data`` holds the sets by name, ``original`` the parameters before unlearning, ``limits`` the
     length of the run: all traced, so that nothing large is baked into the program and runs of
-    other lengths compile nothing anew.
+    other lengths compile nothing anew. What a certificate tests on, ``certified`` by the
+    constraint's name, is a batch of its own, drawn independently of all that chose the update.
     """
+    certified = certified or {}
     names = tuple(objective.name for objective in method.objectives)
     phases = method.phases or (names,)
     watched = {name: kind for name, kind in needs.items() if kind != "nothing"}
     used = sorted({objective.data for objective in method.objectives} | set(watched))
     numbers = {name: zlib.crc32(name.encode()) for name in used}
 
-    def step(state: LoopState, data, original, steps):
+    def certifying(name, data, batch_key):
+        # Another key than the choosing batch's: the test must know nothing of the choice.
+        key = jax.random.fold_in(jax.random.fold_in(batch_key, zlib.crc32(name.encode())), 1)
+        batch = draw_batch(key, data[name], certify_batch_size)
+        make = directional_derivatives if certified[name] == "direction" else loss_change
+        return make(problem.loss_fn, batch)
+
+    def step(state: LoopState, data, original, limits):
         key, batch_key, loss_key = jax.random.split(state.key, 3)
         # Keyed by name, so that a set's batches do not depend on which others are drawn: a run and
         # its feasible twin of the same seed see the same examples.
@@ -98,7 +156,7 @@ def make_step(
             name: observe(problem.loss_fn, state.params, batches[name], kind, strategy)
             for name, kind in watched.items()
         }
-        progress = state.step.astype(jnp.float32) / steps
+        progress = state.step.astype(jnp.float32) / limits.steps
 
         def act(active):
             return method_gradient(
@@ -111,6 +169,7 @@ def make_step(
             branches = [lambda active=active: act(active) for active in phases]
             losses, gradient = jax.lax.switch(state.step % len(phases), branches)
         evidence = {name: observation.evidence for name, observation in seen.items()}
+        evidence |= {f"{name}_change": certifying(name, data, batch_key) for name in certified}
         updates, opt_state = tx.update(gradient, state.opt_state, state.params, **evidence)
         params = optax.apply_updates(state.params, updates)
 
@@ -124,10 +183,11 @@ def make_step(
             (state.params, state.opt_state),
         )
         observed_losses = {name: seen[name].loss.astype(jnp.float32) for name in seen}
-        record = _record(opt_state, {**observed_losses, **losses}, alive)
-        return LoopState(
-            params, opt_state, key, state.step + alive.astype(jnp.int32), alive
-        ), record
+        abstained = ~_moves(updates)
+        record = _record(opt_state, {**observed_losses, **losses}, abstained, alive)
+        taken = state.step + alive.astype(jnp.int32)
+        idle = jnp.where(abstained, state.idle + 1, 0)
+        return LoopState(params, opt_state, key, taken, alive, idle), record
 
     return step
 
@@ -136,28 +196,46 @@ def _finite(tree: Any) -> jax.Array:
     return jnp.all(jnp.array([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]))
 
 
+def _moves(updates: Any) -> jax.Array:
+    return jnp.any(jnp.stack([jnp.any(leaf != 0) for leaf in jax.tree.leaves(updates)]))
+
+
 def _losses_finite(losses, observed, phases, step) -> jax.Array:
     acting = jnp.array([[name in phase for name in losses] for phase in phases])[step % len(phases)]
     values = jnp.array(list(losses.values()))
     return jnp.all(jnp.isfinite(values) | ~acting) & jnp.all(jnp.array([True, *observed]))
 
 
-def _record(opt_state: Any, losses: dict[str, jax.Array], alive: jax.Array) -> Record:
+def _record(opt_state: Any, losses: dict[str, jax.Array], abstained, alive) -> Record:
+    certificate = {}
+    for last in certificate_states(opt_state)[-1:]:
+        certificate = {
+            "accepted": last.accepted,
+            "scale": last.scale,
+            "level": last.level,
+            "p_value": last.p_value,
+        }
     states = feasibility_states(opt_state)
     if not states:
-        return Record(losses, jnp.ones((), jnp.float32), {}, {}, alive)
+        one = jnp.ones((), jnp.float32)
+        return Record(losses, one, {}, {}, abstained, certificate, alive)
     state = states[0]
     per_leaf = jax.tree_util.tree_leaves_with_path(state.kept_per_leaf)
     names = [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in per_leaf]
     kept_per_leaf = dict(zip(names, (leaf for _, leaf in per_leaf), strict=True))
-    return Record(losses, state.kept, kept_per_leaf, state.pass_rate, alive)
+    return Record(losses, state.kept, kept_per_leaf, state.pass_rate, abstained, certificate, alive)
 
 
 __all__ = [
+    "Limits",
     "LoopState",
     "Record",
     "Requirements",
+    "certificate_states",
+    "certified_constraints",
     "feasibility_states",
+    "first_state",
+    "make_limits",
     "make_step",
     "merged_requirements",
 ]

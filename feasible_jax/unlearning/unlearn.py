@@ -13,10 +13,17 @@ import optax
 from feasible_jax.methods.method import Method, Problem, check_method
 from feasible_jax.moments.estimator import STRATEGIES, check_loss
 from feasible_jax.moments.per_example import check_batch
-from feasible_jax.unlearning.chunks import make_chunk
+from feasible_jax.unlearning.chunks import is_over, make_chunk
 from feasible_jax.unlearning.history import History, history_of
+from feasible_jax.unlearning.no_direction import no_direction
 from feasible_jax.unlearning.progress import progress_bar
-from feasible_jax.unlearning.step import LoopState, make_step, merged_requirements
+from feasible_jax.unlearning.step import (
+    certified_constraints,
+    first_state,
+    make_limits,
+    make_step,
+    merged_requirements,
+)
 
 
 class Stop(NamedTuple):
@@ -43,7 +50,7 @@ class UnlearnResult(NamedTuple):
       stop: None after a full run, else when and why it ended early.
       opt_state: the state of the optimizer and of the feasibility transformation after that step.
 
-    >>> history = History({}, np.ones(2), {}, {})
+    >>> history = History({}, np.ones(2), {}, {}, np.zeros(2, bool))
     >>> UnlearnResult(jnp.zeros(2), history, None, ()).stop is None
     True
     """
@@ -65,6 +72,8 @@ def unlearn(
     feasibility: optax.GradientTransformation | None = None,
     steps: int,
     batch_size: int = 64,
+    certify_batch_size: int = 256,
+    patience: int | None = 100,
     key: jax.Array | int = 0,
     strategy: str = "auto",
     hyperparams: Mapping[str, float] | None = None,
@@ -78,8 +87,10 @@ def unlearn(
 
     Each step draws a batch of every set it needs (independent draws with replacement), takes the
     evidence once and shares it between the base method and the test, lets the optimizer propose an
-    update, masks it, and adds what is left. Steps run under one ``lax.scan`` a chunk, except on a
-    CPU with convolutions, which XLA makes slow inside a loop: there each jitted step is dispatched.
+    update, masks it, and adds what is left. A certificate in the chain is shown batches of its own,
+    drawn independently of those that chose the update. Steps run under one ``lax.scan`` a chunk,
+    except on a CPU with convolutions, which XLA makes slow inside a loop: there each jitted step is
+    dispatched.
 
     Args:
       loss_fn: ``(params, example) -> scalar``, the training loss of ONE example.
@@ -94,6 +105,9 @@ def unlearn(
       steps: number of steps, at least 1.
       batch_size: examples drawn from each set at a step, at least 1; two or more where variances
         are needed.
+      certify_batch_size: examples drawn for each constraint of a ``certify_updates``, at least 2.
+      patience: how many updates in a row may be zero before the run ends and says why in
+        ``result.stop``; None never to give up.
       key: a random key, or a seed.
       strategy: how gradient moments are taken, see ``grad_moments``.
       hyperparams: values for an optimizer made by ``optax.inject_hyperparams``; a sweep over them
@@ -137,13 +151,15 @@ def unlearn(
     tx = _chain(optimizer, feasibility)
     opt_state = jax.tree.map(jnp.asarray, _set_hyperparams(tx.init(params), hyperparams or {}))
     needs = merged_requirements(opt_state)
-    _check(data, method, needs, steps, batch_size, chunk_size, strategy)
+    certified = certified_constraints(opt_state)
+    _check(data, method, needs | certified, steps, batch_size, chunk_size, strategy)
+    _check_certifying(certify_batch_size, patience)
 
-    state = LoopState(params, opt_state, key, jnp.zeros((), jnp.int32), jnp.ones((), bool))
-    rest = (data, params, jnp.float32(steps))
+    state, limits = first_state(params, opt_state, key), make_limits(steps, patience)
+    rest = (data, params, limits)
     chunk = _compiled_chunk(
         Problem(loss_fn, predict_fn, None), method, tx, tuple(needs.items()), batch_size, strategy,
-        chunk_size, _Shapes((state, *rest)),
+        tuple(certified.items()), certify_batch_size, chunk_size, _Shapes((state, *rest)),
     )  # fmt: skip
 
     records, stop = [], None
@@ -157,7 +173,10 @@ def unlearn(
                 stop = _not_finite(method, taken)
             elif on_chunk is not None and on_chunk(taken, state.params) and taken < steps:
                 stop = Stop(taken, "on_chunk asked to stop")
-    return UnlearnResult(state.params, history_of(records), stop, state.opt_state)
+            elif is_over(state, limits) and taken < steps:
+                stop = Stop(taken, no_direction(history_of(records), limits.patience.item()))
+    history = history_of(records, None if stop is None else stop.reason)
+    return UnlearnResult(state.params, history, stop, state.opt_state)
 
 
 class _Shapes:
@@ -176,12 +195,17 @@ class _Shapes:
 
 
 @lru_cache(maxsize=64)
-def _compiled_chunk(problem, method, tx, needs, batch_size, strategy, chunk_size, shapes):
+def _compiled_chunk(
+    problem, method, tx, needs, batch_size, strategy, certified, certify_batch_size, chunk_size,
+    shapes,
+):  # fmt: skip
     args, shapes.args = shapes.args, ()  # the cache must not keep the data alive
     state, data, *_ = args
     for examples in data.values():
         check_loss(problem.loss_fn, state.params, examples)
-    step = make_step(problem, method, tx, dict(needs), batch_size, strategy)
+    step = make_step(
+        problem, method, tx, dict(needs), batch_size, strategy, dict(certified), certify_batch_size
+    )
     return make_chunk(step, chunk_size, args)
 
 
@@ -236,6 +260,15 @@ def _not_finite(method: Method, step: int) -> Stop:
         stacklevel=3,
     )
     return Stop(step, reason)
+
+
+def _check_certifying(certify_batch_size: int, patience: int | None) -> None:
+    if not isinstance(certify_batch_size, (int, np.integer)) or certify_batch_size < 2:
+        raise ValueError(
+            f"certify_batch_size={certify_batch_size!r}: give a whole number of at least 2."
+        )
+    if patience is not None and (not isinstance(patience, (int, np.integer)) or patience < 1):
+        raise ValueError(f"patience={patience!r}: give a whole number of at least 1, or None.")
 
 
 def _check(data, method, needs, steps, batch_size, chunk_size, strategy) -> None:

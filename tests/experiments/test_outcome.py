@@ -29,7 +29,7 @@ def test_a_row_is_compared_with_its_reference(built):
 
 
 def test_curves_name_what_they_are_of(built):
-    history = History({}, np.ones(2), {"w": np.array([0.5, 1.0])}, {})
+    history = History({}, np.ones(2), {"w": np.array([0.5, 1.0])}, {}, np.zeros(2, bool))
     kept = kept_curves(LABEL, history)
     assert kept["layers"] == {"w": [0.5, 1.0]}
     assert kept["steps"] == [1, 2]

@@ -7,7 +7,7 @@ import pytest
 import feasible_jax as fj
 from feasible_jax.methods import Problem, neg_grad_plus
 from feasible_jax.unlearning import chunks
-from feasible_jax.unlearning.step import LoopState, make_step, merged_requirements
+from feasible_jax.unlearning.step import first_state, make_limits, make_step, merged_requirements
 
 
 def setup(loss, params, sets):
@@ -15,9 +15,7 @@ def setup(loss, params, sets):
         optax.sgd(0.05, momentum=0.9), fj.feasible_updates(decrease=("retain",), confidence=0.7)
     )
     params = jax.tree.map(jnp.asarray, params)
-    state = LoopState(
-        params, tx.init(params), jax.random.key(0), jnp.zeros((), jnp.int32), jnp.ones((), bool)
-    )
+    state = first_state(params, tx.init(params), jax.random.key(0))
     needs = merged_requirements(state.opt_state)
     step = make_step(Problem(loss, None, None), neg_grad_plus(0.5), tx, needs, 6, "auto")
     return step, (state, jax.tree.map(jnp.asarray, sets), params)
@@ -40,8 +38,8 @@ def test_a_scan_and_single_dispatches_agree(convolve, loss, params, sets):
     step = jax.jit(step)
     scan = jax.jit(lambda *a: chunks._scan(step, 5, *a))
     for steps in (5, 3):
-        scanned, many = scan(*args, jnp.float32(steps))
-        single, few = chunks._dispatch(step, 5, *args, jnp.float32(steps))
+        scanned, many = scan(*args, make_limits(steps))
+        single, few = chunks._dispatch(step, 5, *args, make_limits(steps))
         for one, other in zip(
             jax.tree.leaves((scanned.params, scanned.opt_state)),
             jax.tree.leaves((single.params, single.opt_state)),
@@ -60,13 +58,13 @@ def test_a_scan_and_single_dispatches_agree(convolve, loss, params, sets):
 def test_convolutions_on_a_cpu_are_dispatched_one_by_one(loss, params, sets, monkeypatch):
     for convolve in (False, True):
         step, args = setup(convolution if convolve else loss, params, sets)
-        assert is_scan(chunks.make_chunk(step, 4, (*args, jnp.float32(4)))) is not convolve
-    chunk = chunks.make_chunk(step, 4, (*args, jnp.float32(4)))
-    state, records = chunk(*args, jnp.float32(4))
+        assert is_scan(chunks.make_chunk(step, 4, (*args, make_limits(4)))) is not convolve
+    chunk = chunks.make_chunk(step, 4, (*args, make_limits(4)))
+    state, records = chunk(*args, make_limits(4))
     assert int(state.step) == 4
     assert records.kept.shape == (4,)
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    assert is_scan(chunks.make_chunk(step, 4, (*args, jnp.float32(4))))
+    assert is_scan(chunks.make_chunk(step, 4, (*args, make_limits(4))))
 
 
 def test_no_step_is_taken_beyond_the_run(loss, params, sets):
@@ -82,6 +80,6 @@ def test_no_step_is_taken_beyond_the_run(loss, params, sets):
     for run in (jax.jit(lambda *a: chunks._scan(step, 9, *a)),
                 lambda *a: chunks._dispatch(jax.jit(step), 9, *a)):  # fmt: skip
         calls.clear()
-        jax.block_until_ready(run(*args, jnp.float32(1)))
+        jax.block_until_ready(run(*args, make_limits(1)))
         jax.effects_barrier()
         assert 0 < len(calls) <= 2 * 6  # two sets, six draws

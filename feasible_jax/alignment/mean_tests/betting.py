@@ -1,5 +1,6 @@
 """The betting test of a mean: valid for every number of examples where harm is bounded."""
 
+import math
 from typing import Any
 
 import jax
@@ -75,7 +76,7 @@ def betting_test(bound: float) -> MeanTest:
         stakes = jnp.asarray(_BETS, dtype)[:, None] / jnp.maximum(1 + fair, 1)[None]
         growth = jnp.log1p(stakes * (gains - fair)[None])
         wealth = jnp.sum(jnp.where(there[None], growth, 0), 1)
-        p = jnp.exp(jnp.minimum(np.log(len(_BETS)) - jax.scipy.special.logsumexp(wealth), 0))
+        p = jnp.exp(jnp.minimum(math.log(len(_BETS)) - jax.scipy.special.logsumexp(wealth), 0))
         return decided(sample, p, equality_is_certain=False)
 
     return MeanTest("betting", p_value)

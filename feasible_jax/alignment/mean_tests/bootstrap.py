@@ -51,9 +51,9 @@ def bootstrap_test(resamples: int = 999, seed: int = 0) -> MeanTest:
         uniform = np.random.default_rng(seed).random((changes.size, resamples), np.float32)
         order = jnp.argsort(sample.weights == 0, stable=True)
         deviations = sample.values[order] - sample.mean
-        position = jnp.floor(jnp.asarray(uniform).astype(n.dtype) * n).astype(jnp.int32)
-        position = jnp.minimum(position, jnp.maximum(n.astype(jnp.int32) - 1, 0))
-        drawn = (jnp.arange(changes.size) < n.astype(jnp.int32))[:, None]
+        position = jnp.floor(jnp.asarray(uniform, n.dtype) * n)
+        position = jnp.minimum(position, jnp.maximum(n - 1, 0)).astype(jnp.int32)
+        drawn = (jnp.arange(changes.size, dtype=n.dtype) < n)[:, None]
         resampled = jnp.where(drawn, deviations[position], 0)
         mean = jnp.sum(resampled, 0, keepdims=True) / jnp.maximum(n, 1)
         distances = jnp.where(drawn, resampled - mean, 0)

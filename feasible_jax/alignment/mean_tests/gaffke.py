@@ -97,7 +97,9 @@ def _witness(sample: Sample, tail_index: float) -> jax.Array:
     log = jnp.log(jnp.where(in_tail, worst, 1))
     wanted = jnp.floor(jnp.sqrt(sample.count + 0.5)).astype(jnp.int32)
     tail = jnp.minimum(wanted, jnp.sum(in_tail, dtype=jnp.int32) - 1)
-    excess = jnp.where(jnp.arange(log.size) < tail, log - log[jnp.maximum(tail, 0)], 0)
+    excess = jnp.where(
+        jnp.arange(log.size, dtype=jnp.int32) < tail, log - log[jnp.maximum(tail, 0)], 0
+    )
     hill = jnp.sum(excess) / jnp.maximum(tail, 1).astype(log.dtype)
     hill = jnp.where(tail > 0, jnp.minimum(hill, 1 / tail_index), 1 / tail_index)
     return sample.mean + worst[0] / (1 - hill)

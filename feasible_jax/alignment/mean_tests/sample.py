@@ -59,7 +59,7 @@ def read_sample(changes: jax.Array, weights: jax.Array | None, population_size: 
         shapes = f"changes {changes.shape}, weights {None if weights is None else weights.shape}"
         raise ValueError(f"One number an example is needed, (B,), and weights alike: got {shapes}.")
     dtype = accumulation_dtype(changes)
-    there = jnp.ones(changes.shape, bool) if weights is None else weights != 0
+    there = jnp.ones(changes.shape, bool) if weights is None else weights.astype(bool)
     x = jnp.where(there, changes.astype(dtype), 0)
     w = there.astype(dtype)
     count = jnp.sum(w)

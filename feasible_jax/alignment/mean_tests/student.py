@@ -33,7 +33,7 @@ def _p_value(changes: jax.Array, weights: jax.Array | None, population_size: Any
 
 
 def student_probability(t: jax.Array, degrees: jax.Array) -> jax.Array:
-    """The distribution function of Student's t, to 1e-5 relatively also far in the lower tail.
+    """The distribution function of Student's t, to 2e-5 relatively also far in the lower tail.
 
     The incomplete beta function where it is exact in the dtype; where degrees are so many that its
     logarithms of gamma cancel, the normal deviate of G. W. Hill's Algorithm 395 (CACM 1970).
@@ -49,7 +49,7 @@ def student_probability(t: jax.Array, degrees: jax.Array) -> jax.Array:
     >>> round(float(student_probability(jnp.array(-2.0), jnp.array(3.0))), 4)
     0.0697
     """
-    few = 10 if t.dtype == jnp.float32 else 1000
+    few = 30 if t.dtype == jnp.float32 else 1000
     n = jnp.minimum(degrees, few)
     half = jnp.full_like(n, 0.5)
     lower = jax.scipy.special.betainc(n / 2, half, n / (n + t * t)) / 2

@@ -1,5 +1,6 @@
-"""Populations at the boundary of harm, mean 0 and deviation 1, and the tests that are studentised."""
+"""Populations at the boundary of harm, of mean 0 and deviation 1, and the tests to try on them."""
 
+import functools
 import math
 
 import jax
@@ -7,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from feasible_jax.alignment.mean_tests import betting_test, gaffke_test, resolve_mean_test
+from feasible_jax.alignment.mean_tests import MeanTest, betting_test, gaffke_test, resolve_mean_test
 
 NAMES = ["normal", "student", "hall", "bootstrap", "gaffke"]
 
@@ -46,27 +47,41 @@ def populations():
     return POPULATIONS
 
 
+@functools.cache
+def over_draws(test):
+    return jax.jit(jax.vmap(test.p_value, (0, None, None)))
+
+
 @pytest.fixture(scope="session")
 def p_values():
-    """``(test, (draws, B)) -> (draws,)``."""
+    """``(test, (draws, B)) -> (draws,)``, compiled once a test and shape."""
 
     def evaluate(test, changes, population_size=None):
-        one = jax.vmap(lambda x: test.p_value(x, None, population_size))
-        return np.asarray(jax.jit(one)(jnp.asarray(changes, jnp.float32)))
+        changes = jnp.asarray(changes, jnp.float32)
+        return np.asarray(over_draws(test)(changes, None, population_size))
 
     return evaluate
 
 
-@pytest.fixture(params=NAMES)
+def compiled(test):
+    return MeanTest(test.name, jax.jit(test.p_value))
+
+
+# Compiled once for all that is asked of them.
+STUDENTISED = {name: compiled(resolve_mean_test(name)) for name in NAMES}
+ALL = {
+    **STUDENTISED,
+    "betting": compiled(betting_test(bound=5.0)),
+    "gaffke, worst known": compiled(gaffke_test(worst=5.0)),
+}
+
+
+@pytest.fixture(params=STUDENTISED)
 def studentised(request):
     """A test that knows no scale but that of its batch."""
-    return resolve_mean_test(request.param)
+    return STUDENTISED[request.param]
 
 
-@pytest.fixture(params=[*NAMES, "betting", "gaffke, worst known"])
+@pytest.fixture(params=ALL)
 def mean_test(request):
-    if request.param == "betting":
-        return betting_test(bound=5.0)
-    if request.param == "gaffke, worst known":
-        return gaffke_test(worst=5.0)
-    return resolve_mean_test(request.param)
+    return ALL[request.param]
