@@ -6,8 +6,10 @@ from feasible_jax.evaluation.comparison import compare
 from feasible_jax.evaluation.evaluate_model import evaluate
 from feasible_jax.evaluation.histogram import LossHistogram, loss_histogram
 from feasible_jax.evaluation.intervals import MeanInterval, mean_interval, paired_interval
+from feasible_jax.evaluation.loss_non_inferiority import loss_non_inferiority
 from feasible_jax.evaluation.membership_auc import AUC, mia_auc
 from feasible_jax.evaluation.membership_svc import mia_svc
+from feasible_jax.evaluation.non_inferiority import NonInferiority, non_inferiority
 from feasible_jax.evaluation.per_example import correct, cross_entropy, label_confidence
 from feasible_jax.evaluation.predictions import Predictions, predict
 from feasible_jax.evaluation.rte import RunTime, run_time_efficiency
@@ -23,6 +25,7 @@ __all__ = [
     "YARDSTICKS",
     "LossHistogram",
     "MeanInterval",
+    "NonInferiority",
     "Predictions",
     "RunTime",
     "Yardstick",
@@ -34,9 +37,11 @@ __all__ = [
     "evaluate",
     "label_confidence",
     "loss_histogram",
+    "loss_non_inferiority",
     "mean_interval",
     "mia_auc",
     "mia_svc",
+    "non_inferiority",
     "paired_interval",
     "predict",
     "run_time_efficiency",

@@ -1,4 +1,4 @@
-"""One row of the table: every yardstick of one model that needs no second model."""
+"""One row of the table: every yardstick of one model that needs no retrained model."""
 
 import math
 
@@ -9,6 +9,7 @@ from feasible_jax.evaluation.membership_auc import mia_auc
 from feasible_jax.evaluation.membership_svc import mia_svc
 from feasible_jax.evaluation.per_example import cross_entropy, label_confidence
 from feasible_jax.evaluation.predictions import Predictions, predict
+from feasible_jax.evaluation.utility_fall import utility_fall
 from feasible_jax.unlearning.task import Params, Task
 
 Row = dict[str, float | None]
@@ -21,6 +22,8 @@ def evaluate(
     seconds: float | None = None,
     seed: int = 0,
     batch_size: int = 250,
+    margin: float = 0.5,
+    confidence: float = 0.95,
 ) -> Row:
     """Measures one model by every yardstick, on all examples of the task.
 
@@ -34,15 +37,21 @@ def evaluate(
       seconds: the wall time it took to make that model, kept for ``compare``; None if unknown.
       seed: of the draw of members in ``mia_svc``.
       batch_size: examples a call of ``task.predict_fn``.
+      margin: the smallest fall of test accuracy that matters, in percent points, of
+        ``test_accuracy_fall_p``.
+      confidence: of the bounds on falls of utility below that of ``task.params``, in ``(0, 1)``.
 
     Returns:
       A flat dictionary of the names in ``YARDSTICKS``, without those that compare to a
       retrained model, and ``seconds``. Accuracies and ``mia_svc`` in percent, ``mia_auc`` in
       ``[0, 1]``, losses in nats. Always fit for JSON: None stands for unknown and for infinite.
-      ``forget_true_accuracy`` is there only if the task has ``forget_true_labels``.
+      ``forget_true_accuracy`` is there only if the task has ``forget_true_labels``. The falls of
+      utility, see ``non_inferiority``, are of the test examples of classes that the retain set has
+      too, and None for the original model itself.
 
     Raises:
-      ValueError: if ``predict_fn`` does not return logits, or fewer classes than the labels need.
+      ValueError: if ``predict_fn`` does not return logits, or fewer classes than the labels need;
+        if the margin or the confidence is out of range.
 
     >>> from feasible_jax.unlearning.task import Examples
     >>> def predict(params, inputs):
@@ -67,7 +76,15 @@ def evaluate(
     if task.forget_true_labels is not None:
         truth = np.asarray(task.forget_true_labels)
         row["forget_true_accuracy"] = accuracy(sets["forget"]._replace(labels=truth))
-    return row | _membership(sets, seed) | _mean_losses(sets) | {"seconds": seconds}
+    fall = utility_fall(
+        task,
+        params,
+        sets["test"],
+        margin=margin,
+        confidence=confidence,
+        batch_size=batch_size,
+    )
+    return row | fall | _membership(sets, seed) | _mean_losses(sets) | {"seconds": seconds}
 
 
 def _membership(sets: dict[str, Predictions], seed: int) -> Row:

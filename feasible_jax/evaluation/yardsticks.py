@@ -65,6 +65,29 @@ YARDSTICKS: tuple[Yardstick, ...] = (
         "Accuracy on unseen examples.",
     ),
     Yardstick(
+        "test_accuracy_fall",
+        "TA fall",
+        "points",
+        _LOWER + "; below 0, it rose",
+        "Test accuracy of the original model minus this one's, on the classes that remain.",
+    ),
+    Yardstick(
+        "test_accuracy_fall_bound",
+        "TA fall, at most",
+        "points",
+        _LOWER,
+        "Test accuracy on the classes that remain fell by at most this from the original model's, "
+        "with 95% confidence.",
+    ),
+    Yardstick(
+        "test_accuracy_fall_p",
+        "TA fall, p",
+        "",
+        _LOWER + "; at most 1 - confidence, 0.05: not inferior",
+        "P-value of a fall of test accuracy by the margin, 0.5 points if not said otherwise, or "
+        "more.",
+    ),
+    Yardstick(
         "validation_accuracy",
         "Val. acc.",
         "%",
@@ -119,6 +142,14 @@ YARDSTICKS: tuple[Yardstick, ...] = (
         "nats",
         _RETRAINED,
         "Mean cross-entropy on the test set.",
+    ),
+    Yardstick(
+        "test_loss_rise_bound",
+        "Test loss rise, at most",
+        "nats",
+        _LOWER,
+        "Mean cross-entropy on test examples of the classes that remain rose by at most this from "
+        "the original model's, with 95% confidence.",
     ),
     Yardstick(
         "avg_gap",

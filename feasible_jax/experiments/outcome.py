@@ -43,6 +43,8 @@ def make_row(
 ) -> dict[str, Any]:
     """The row of one model: what it is, every yardstick, and the settings that made it.
 
+    Falls of utility are measured from the original model ``task.params``, and None for itself.
+
     Args:
       label: what tables call it.
       task: the sets that it is measured on.

@@ -28,7 +28,7 @@ class Average(NamedTuple):
 
 def empty_average(leaves: tuple[Any, ...]) -> Average:
     """The average before any evidence, for leaves of these shapes and dtypes."""
-    zeros = tuple(jnp.zeros(leaf.shape, accumulation_dtype(leaf)) for leaf in leaves)
+    zeros = tuple(jnp.zeros_like(x, dtype=accumulation_dtype(_as_array(x))) for x in leaves)
     zero = jnp.zeros((), jnp.float32)
     return Average(zeros, zeros, zero, zero)
 
@@ -61,7 +61,7 @@ def average_in(before: Average, fresh: Evidence, decay: float) -> tuple[Evidence
 
     def mix(old, new):
         return tuple(
-            ((kept * a + b.astype(a.dtype)) / weight).astype(a.dtype)
+            (kept.astype(a.dtype) * a + b.astype(a.dtype)) / weight.astype(a.dtype)
             for a, b in zip(old, new, strict=True)
         )
 

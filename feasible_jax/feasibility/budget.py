@@ -12,7 +12,6 @@ from feasible_jax.feasibility.curvature import (
     curvature_rate,
     fisher,
     init_curvature,
-    remember_step,
 )
 from feasible_jax.feasibility.rule import Proposal, Rule, Selection, check_decay
 from feasible_jax.moments.precision import accumulation_dtype
@@ -83,7 +82,7 @@ def budget(
         keep = _solve(items, tau)
         passes = {c.name: _passes(proposal, c, items, keep) for c in proposal.constraints}
         selection = Selection(keep, passes)
-        return selection, remember_step(curvature, proposal, selection, state)
+        return selection, state
 
     return Rule("budget", "moments", init_curvature(curvature), select, evidence_decay)
 

@@ -155,7 +155,8 @@ def certify_updates(
         first_order = all(getattr(f, "first_order", False) for f in changes.values())
         halvings = 0 if first_order else backtrack
         moving = _moving(updates)
-        passed, halved, found = _search(p_values, moving, level, halvings)
+        # A step that is not finite helps nobody, also where no example is touched by it.
+        passed, halved, found = _search(p_values, moving & _finite(updates), level, halvings)
 
         scale = jnp.where(passed, jnp.exp2(-halved.astype(jnp.float32)), 0)
         tried = jnp.where(moving, halved + 1, 0)
@@ -211,11 +212,18 @@ def _p_value(
             "example, (B,)."
         )
     if axis_name is not None:
-        values = jax.lax.all_gather(values, axis_name, tiled=True)
+        values = _gather(values, axis_name)
         if weights is not None:
-            weights = jax.lax.all_gather(weights, axis_name, tiled=True)
+            weights = _gather((weights != 0).astype(values.dtype), axis_name)
     sign = jnp.asarray(constraint.sign, values.dtype)
     return test.p_value(sign * values, weights, population_size).astype(jnp.float32)
+
+
+def _gather(values: jax.Array, axis_name: str | tuple[str, ...]) -> jax.Array:
+    """The values of all shards, alike on all: a sum is known to be, a gather is not."""
+    mine = jnp.arange(jax.lax.axis_size(axis_name)) == jax.lax.axis_index(axis_name)
+    rows = jnp.where(mine[:, None], values[None], jnp.zeros_like(values)[None])
+    return jax.lax.psum(rows, axis_name).reshape(-1)
 
 
 def _search(p_values, moving, level, halvings) -> tuple[jax.Array, jax.Array, jax.Array]:
@@ -224,8 +232,10 @@ def _search(p_values, moving, level, halvings) -> tuple[jax.Array, jax.Array, ja
     def attempt(halved):
         share = jnp.exp2(-jnp.minimum(halved + 1, halvings).astype(jnp.float32))
         found = p_values(jnp.exp2(-halved.astype(jnp.float32)))
-        # The whole step of a zero update would be tested too: nothing is left to pass.
-        return moving & jnp.all(found <= level * share), jnp.where(moving, found, 1)
+        # The whole step of a zero update would be tested too: nothing is left to pass. Nor is
+        # anything at a level that is none, as where it is spent, not even on certainty.
+        possible = moving & (level > 0) & (level < 1)
+        return possible & jnp.all(found <= level * share), jnp.where(moving, found, 1)
 
     first = jnp.zeros((), jnp.int32)
     passed, found = attempt(first)
@@ -248,6 +258,11 @@ def _search(p_values, moving, level, halvings) -> tuple[jax.Array, jax.Array, ja
 def _moving(updates: Any) -> jax.Array:
     leaves = [leaf for leaf in jax.tree.leaves(updates, is_leaf=is_hole) if not is_hole(leaf)]
     return jnp.any(jnp.stack([jnp.zeros((), bool), *(jnp.any(leaf != 0) for leaf in leaves)]))
+
+
+def _finite(updates: Any) -> jax.Array:
+    leaves = [leaf for leaf in jax.tree.leaves(updates, is_leaf=is_hole) if not is_hole(leaf)]
+    return jnp.all(jnp.stack([jnp.ones((), bool), *(jnp.isfinite(u).all() for u in leaves)]))
 
 
 def _scaled(updates: Any, scale: jax.Array) -> Any:

@@ -13,7 +13,6 @@ from feasible_jax.feasibility.curvature import (
     curvature_rate,
     fisher,
     init_curvature,
-    remember_step,
 )
 from feasible_jax.feasibility.multiplicity import MULTIPLICITY, adjusted_level, expected_false
 from feasible_jax.feasibility.rule import Proposal, Rule, Selection, all_of, check_decay
@@ -92,7 +91,7 @@ def coordinatewise(
             )
         false = sum((found.expected_false for found in tested.values()), jnp.float32(0))
         selection = Selection(keep, passes, expected_false=jnp.minimum(false, _number(keep)))
-        return selection, remember_step(curvature, proposal, selection, state)
+        return selection, state
 
     return Rule(
         _name(curvature, multiplicity, soft),

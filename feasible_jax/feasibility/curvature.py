@@ -8,36 +8,33 @@ import jax.numpy as jnp
 
 from feasible_jax.alignment import DECREASE
 from feasible_jax.feasibility.evidence import is_hole, leaf_paths
-from feasible_jax.feasibility.rule import Evidence, Proposal, Selection, selected
+from feasible_jax.feasibility.rule import Evidence, Proposal
 from feasible_jax.moments.precision import accumulation_dtype
 
 Curvature = float | str | None
 
 # The rate before anything was learnt, and how fast old observations of it fade.
-_START, _DECAY = 1000.0, 0.9
+_START, _DECAY, _GAIN = 1000.0, 0.9, 0.1
 _LEAST, _MOST = 1.0, 1e7
 
 
 class CurvatureState(NamedTuple):
-    """What is known of how much faster the loss rises than its slopes say.
+    """What is known of where the steps so far ended.
 
     Attributes:
       rate: the rate in use, a scalar.
-      rise: decayed sum of observed rises of the slope along the steps taken.
-      priced: decayed sum of the rises that a rate of 1 would have priced.
+      slope: decayed sum of the slopes of what must not increase, at the ends of the steps so far,
+        along them.
+      noise: decayed sum of the squared standard errors of these slopes.
       params: the parameters before the last step, one array a leaf.
-      slope: the slope that the last step was chosen for.
-      price: what a rate of 1 priced the last step at.
-      length: its squared length; 0 before the first.
+      known: whether there was a step yet.
     """
 
     rate: jax.Array
-    rise: jax.Array
-    priced: jax.Array
-    params: tuple[jax.Array, ...]
     slope: jax.Array
-    price: jax.Array
-    length: jax.Array
+    noise: jax.Array
+    params: tuple[jax.Array, ...]
+    known: jax.Array
 
 
 def check_curvature(curvature: Curvature) -> None:
@@ -57,19 +54,19 @@ def init_curvature(curvature: Curvature) -> Callable[[Any], Any]:
             return ()
         zero = jnp.zeros((), jnp.float32)
         leaves = tuple(jnp.asarray(leaf) for _, leaf in leaf_paths(params)[0] if not is_hole(leaf))
-        return CurvatureState(jnp.float32(_START), zero, zero, leaves, zero, zero, zero)
+        return CurvatureState(jnp.float32(_START), zero, zero, leaves, jnp.zeros((), bool))
 
     return init
 
 
 def curvature_rate(curvature: Curvature, proposal: Proposal, state: Any) -> tuple[Any, Any]:
-    """The rate to charge at this step, and the state after looking at the last one.
+    """The rate to charge at this step, and the state after looking at where the last one ended.
 
-    An adaptive rate is the one that would have priced the steps so far rightly, as a trust region
-    compares observed with predicted change: the slope of the retain loss along the last step, on a
-    batch that did not choose it, less the slope that it was chosen for, over what a rate of 1
-    priced, both summed with decay. It covers what a diagonal cannot see: coordinates that move
-    together, and slopes that were chosen for their luck.
+    An adaptive rate is steered, as a trust region is, by the end of the steps so far: there, on a
+    batch that did not choose the step, the slope along it of what must not increase shows whether
+    the step was too long. It rises where the slope is positive, beyond its noise the faster, and
+    falls where it is negative: steps end where they stop doing good. That covers what a diagonal
+    cannot see, coordinates that move together and slopes that were chosen for their luck.
     """
     if curvature is None:
         return 0.0, state
@@ -77,57 +74,31 @@ def curvature_rate(curvature: Curvature, proposal: Proposal, state: Any) -> tupl
         return curvature, state
     if proposal.params is None:
         raise TypeError("curvature='adaptive' follows the parameters: pass params to update().")
-    moved = [
+    step = [
         new.astype(accumulation_dtype(new)) - old.astype(accumulation_dtype(old))
         for new, old in zip(proposal.params, state.params, strict=True)
     ]
-    # Whoever comes after may have shrunk the step.
-    part = jnp.sqrt(_dot(moved, moved) / jnp.where(state.length > 0, state.length, 1))
-    observed = sum(
-        (c.sign * _dot(proposal.fresh[c.name].mean, moved) for c in _priced(proposal)),
-        jnp.float32(0),
+    slope = noise = jnp.float32(0)
+    for c in (c for c in proposal.constraints if c.sign == DECREASE):
+        fresh = proposal.fresh[c.name]
+        count = jnp.maximum(jnp.asarray(fresh.count, jnp.float32), 1)
+        slope = slope + c.sign * _dot(fresh.mean, step)
+        noise = noise + _dot(fresh.variance, [s * s for s in step]) / count
+    sound = state.known & (noise > 0) & jnp.isfinite(slope) & jnp.isfinite(noise)
+    slope = jnp.where(sound, _DECAY * state.slope + slope, state.slope)
+    noise = jnp.where(sound, _DECAY * _DECAY * state.noise + noise, state.noise)
+    surprise = jnp.clip(slope / jnp.sqrt(jnp.where(noise > 0, noise, 1)), -1, 1)
+    rate = jnp.clip(state.rate * jnp.exp(_GAIN * surprise), _LEAST, _MOST)
+    rate = jnp.where(sound, rate, state.rate)
+    params = tuple(
+        new.astype(old.dtype) for new, old in zip(proposal.params, state.params, strict=True)
     )
-    rise = _DECAY * state.rise + observed - part * state.slope
-    priced = _DECAY * state.priced + part * part * state.price
-    learnt = (state.length > 0) & (part > 0) & jnp.isfinite(rise) & jnp.isfinite(priced)
-    rate = jnp.clip(rise / jnp.where(priced > 0, priced, 1), _LEAST, _MOST)
-    return jnp.where(learnt & (priced > 0), rate, state.rate), state._replace(
-        rate=jnp.where(learnt & (priced > 0), rate, state.rate),
-        rise=jnp.where(learnt, rise, state.rise),
-        priced=jnp.where(learnt, priced, state.priced),
-    )
-
-
-def remember_step(
-    curvature: Curvature, proposal: Proposal, selection: Selection, state: Any
-) -> Any:
-    """The state that knows what step was chosen, and for which slope and price."""
-    if curvature != "adaptive":
-        return state
-    step = selected(selection, proposal.updates)
-    slope = price = jnp.float32(0)
-    for c in _priced(proposal):
-        evidence = proposal.evidence[c.name]
-        slope = slope + c.sign * _dot(evidence.mean, step)
-        squares = [s.astype(f.dtype) ** 2 for s, f in zip(step, fisher(evidence), strict=True)]
-        price = price + _dot(squares, fisher(evidence))
-    return state._replace(
-        params=tuple(
-            new.astype(old.dtype) for new, old in zip(proposal.params, state.params, strict=True)
-        ),
-        slope=slope.astype(jnp.float32),
-        price=price.astype(jnp.float32),
-        length=_dot(step, step).astype(jnp.float32),
-    )
+    return rate, CurvatureState(rate, slope, noise, params, jnp.ones((), bool))
 
 
 def fisher(evidence: Evidence) -> tuple[jax.Array, ...]:
     """The diagonal of the empirical Fisher information: ``E[g^2] = mean^2 + variance``."""
     return tuple(m * m + v for m, v in zip(evidence.mean, evidence.variance, strict=True))
-
-
-def _priced(proposal: Proposal) -> list:
-    return [c for c in proposal.constraints if c.sign == DECREASE]
 
 
 def _dot(a, b) -> jax.Array:

@@ -8,6 +8,7 @@ import optax
 
 from feasible_jax.feasibility.rule import Evidence
 from feasible_jax.moments import GradientMoments, moments_from_per_example
+from feasible_jax.moments.precision import accumulation_dtype
 
 
 def is_hole(node: Any) -> bool:
@@ -52,7 +53,7 @@ def read_evidence(name: str, given: Any, updates: Any, needs: str) -> Evidence:
             )
         mean = _matching_leaves(name, "a GradientMoments' mean", given.mean, updates)
         variance = _matching_leaves(name, "a GradientMoments' variance", given.variance, updates)
-        return Evidence(tuple(mean), tuple(variance), given.count)
+        return Evidence(_wide(mean), _wide(variance), given.count)
     stacks = _matching_leaves(name, "per-example gradients", given, updates, stacked=True)
     sizes = [stack.shape[0] for stack in stacks]
     if len(set(sizes)) > 1:
@@ -64,6 +65,10 @@ def read_evidence(name: str, given: Any, updates: Any, needs: str) -> Evidence:
         return Evidence((), (), sizes[0] if sizes else 0, tuple(stacks))
     moments = moments_from_per_example(tuple(stacks))
     return Evidence(moments.mean, moments.variance, moments.count)
+
+
+def _wide(leaves: list[jax.Array]) -> tuple[jax.Array, ...]:
+    return tuple(leaf.astype(accumulation_dtype(leaf)) for leaf in leaves)
 
 
 def _matching_leaves(

@@ -125,7 +125,7 @@ def feasible_updates(
     if test not in TESTS:
         raise ValueError(f"test={test!r}: choose one of {', '.join(map(repr, TESTS))}.")
 
-    if rule.evidence_decay and rule.needs not in ("moments", "mean"):
+    if rule.evidence_decay and rule.needs != "moments":
         raise ValueError(
             f"rule {rule.name!r} has evidence_decay={rule.evidence_decay} but needs "
             f"{rule.needs!r}: only moments can be averaged over time."

@@ -4,7 +4,7 @@ from typing import Literal, NamedTuple
 
 from feasible_jax.report.aggregate import finite_values, mean_over_seeds
 from feasible_jax.report.groups import Group
-from feasible_jax.report.wording import MISSING, fixed
+from feasible_jax.report.wording import MISSING, at_most, fixed
 
 
 class Column(NamedTuple):
@@ -18,6 +18,7 @@ class Column(NamedTuple):
       setting: whether it is a setting, whose distinct values are shown, and not a yardstick.
       interval: where the half-width is shown: ``"always"``, ``"page"`` or ``"never"``.
       bounds: keys of the rows that hold an interval within one run, shown where there is one seed.
+      upper_bound: whether it is one, of which the largest over seeds is shown, rounded up.
       rank: columns of the highest rank are the first to go where there is no room.
 
     >>> Column("TA", "test_accuracy").digits
@@ -31,6 +32,7 @@ class Column(NamedTuple):
     setting: bool = False
     interval: Literal["always", "page", "never"] = "always"
     bounds: tuple[str, str] | None = None
+    upper_bound: bool = False
     rank: int = 0
 
 
@@ -64,7 +66,7 @@ def cell(group: Group, column: Column, mark: str = "") -> Cell:
       mark: what to put behind the number.
 
     Returns:
-      The mean and half-width; where some seeds have no value, the mark says how many have one.
+      The mean and half-width, or the largest upper bound; where some seeds have no value, the mark says how many have one.
 
     >>> rows = tuple({"seed": i, "kept": k} for i, k in enumerate((0.25, 0.25, None)))
     >>> group = Group("random", "NegGrad+", "feasible", True, rows)
@@ -80,6 +82,9 @@ def cell(group: Group, column: Column, mark: str = "") -> Cell:
         mark += f"({interval.count}/{len(group.rows)})"
     if column.bounds and len(group.rows) == 1:
         mark += _within_run(group, column)
+    if column.upper_bound:
+        largest = max(finite_values(group, column.metric).values())
+        return Cell(at_most(largest * column.scale, column.digits), None, mark)
     half = None if column.interval == "never" else interval.half_width
     return Cell(
         fixed(interval.mean * column.scale, column.digits),

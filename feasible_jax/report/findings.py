@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from feasible_jax.report.aggregate import mean_over_seeds
+from feasible_jax.report.aggregate import finite_values, mean_over_seeds
 from feasible_jax.report.groups import PLAIN, Group, by_method, find
 from feasible_jax.report.verdicts import Comparison, compare_arms
-from feasible_jax.report.wording import MISSING, fixed, has_wrong_labels, number
+from feasible_jax.report.wording import MISSING, below_original, fixed, has_wrong_labels, number
 
 MINUS, NBSP = "\N{MINUS SIGN}", "\N{NO-BREAK SPACE}"
 
@@ -85,7 +85,7 @@ def _arm(comparison: Comparison, groups: Sequence[Group]) -> ArmFinding:
 
 
 def numbers(group: Group, groups: Sequence[Group]) -> str:
-    """The accuracies of a group, and its Avg. Gap unless that is 0 by definition.
+    """The accuracies of a group, how far it fell, and its Avg. Gap unless that is 0 by definition.
 
     Args:
       group: whose.
@@ -102,6 +102,10 @@ def numbers(group: Group, groups: Sequence[Group]) -> str:
     if group.method != "retrained":
         metrics["Avg. Gap"] = "avg_gap"
     values = {name: number(mean_over_seeds(group, metric)) for name, metric in metrics.items()}
+    bounds = list(finite_values(group, "test_accuracy_fall_bound").values())
+    # A bound that some seeds lack holds for none but the others.
+    if bounds and len(bounds) == len(group.rows):
+        values["test accuracy"] += f" ({below_original(bounds)})"
     return ", ".join(f"{name} {value}" for name, value in values.items()).replace(
         MISSING, "unknown"
     )

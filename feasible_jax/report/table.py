@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import NamedTuple
 
+from feasible_jax.report.aggregate import finite_values
 from feasible_jax.report.cells import Cell, Column, cell
 from feasible_jax.report.groups import Group
 from feasible_jax.report.verdicts import compare_arms
@@ -80,11 +81,15 @@ def build_table(groups: Sequence[Group]) -> Table:
     return Table(title, columns, tuple(rows), caption, _notes(groups))
 
 
+_FALL = "test_accuracy_fall_bound"
 _AUC_BOUNDS = ("mia_auc_low", "mia_auc_high")
 
 
 def columns_of(groups: Sequence[Group]) -> tuple[Column, ...]:
-    """The columns a scenario needs: wrong labels have a second accuracy on the forget set.
+    """The columns a scenario needs.
+
+    Wrong labels have a second accuracy on the forget set, and rows of older runs no bound on the
+    fall of test accuracy.
 
     >>> [c.head for c in columns_of([Group("random", "original", "reference", False, ())])][:3]
     ['Forget acc.', 'RA', 'TA']
@@ -95,10 +100,12 @@ def columns_of(groups: Sequence[Group]) -> tuple[Column, ...]:
             Column("Forget acc. (wrong labels)", "forget_accuracy"),
             Column("True-label acc.", "forget_true_accuracy"),
         ]
+    fall = [Column("TA fell \N{LESS-THAN OR EQUAL TO}", _FALL, upper_bound=True, rank=2)]
     return (
         *forget,
         Column("RA", "retain_accuracy"),
         Column("TA", "test_accuracy"),
+        *(fall if any(finite_values(group, _FALL) for group in groups) else []),
         Column("MIA", "mia_svc"),
         Column("MIA AUC", "mia_auc", digits=3, interval="page", bounds=_AUC_BOUNDS, rank=2),
         Column("Avg. Gap", "avg_gap"),
@@ -127,6 +134,12 @@ def _caption(groups: Sequence[Group], rows: Sequence[TableRow], any_clear: bool)
         "Accuracies and MIA in percent; their target is the retrained row. UA is 100 - forget acc.",
         "Avg. Gap in percent points: lower is better, read it beside the original's row.",
     ]
+    if any(finite_values(group, _FALL) for group in groups):
+        every = " in every seed, each" if seeds[-1] > 1 else ","
+        lines.append(
+            "TA fell \N{LESS-THAN OR EQUAL TO}: test accuracy, of the classes that remain, is at "
+            f"most so many points below the original model's{every} with 95% confidence."
+        )
     if any_clear:
         lines.append(
             "* Avg. Gap differs from the plain arm's: the paired 95% interval excludes 0 "

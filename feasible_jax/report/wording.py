@@ -1,5 +1,6 @@
 """The names of scenarios and numbers, as people read them."""
 
+import math
 from collections.abc import Sequence
 
 from feasible_jax.evaluation import MeanInterval
@@ -52,6 +53,40 @@ def fixed(value: float, digits: int = 1) -> str:
     """
     text = f"{value:.{digits}f}"
     return text.removeprefix("-") if float(text) == 0 else text
+
+
+def at_most(value: float, digits: int = 1) -> str:
+    """An upper bound with so many digits, rounded up so that it remains one.
+
+    >>> at_most(0.31), at_most(-0.39)
+    ('0.4', '-0.3')
+    """
+    # What is a digit too many only by its binary representation is not rounded up.
+    return fixed(math.ceil(value * 10**digits - 1e-9) / 10**digits, digits)
+
+
+def below_original(bounds: Sequence[float], confidence: float = 0.95) -> str:
+    """How far test accuracy fell, at most, in words.
+
+    Args:
+      bounds: ``test_accuracy_fall_bound`` of every seed, at least one.
+      confidence: of each bound.
+
+    Returns:
+      A part of a sentence on the worst seed.
+
+    >>> below_original([1.18])
+    'at most 1.2 points below the original, 95% confidence'
+    >>> below_original([0.2, -0.33])
+    'at most 0.2 points below the original in every seed, 95% confidence each'
+    >>> below_original([-0.33])
+    'at least 0.3 points above the original, 95% confidence'
+    """
+    shown = at_most(max(bounds))
+    above = shown.startswith("-")
+    distance = f"at least {shown[1:]} points above" if above else f"at most {shown} points below"
+    where, each = (" in every seed", " each") if len(bounds) > 1 else ("", "")
+    return f"{distance} the original{where}, {100 * confidence:g}% confidence{each}"
 
 
 def counted(count: int, noun: str) -> str:

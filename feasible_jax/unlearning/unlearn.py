@@ -152,7 +152,7 @@ def unlearn(
     opt_state = jax.tree.map(jnp.asarray, _set_hyperparams(tx.init(params), hyperparams or {}))
     needs = merged_requirements(opt_state)
     certified = certified_constraints(opt_state)
-    _check(data, method, needs | certified, steps, batch_size, chunk_size, strategy)
+    _check(data, method, certified | needs, steps, batch_size, chunk_size, strategy)
     _check_certifying(certify_batch_size, patience)
 
     state, limits = first_state(params, opt_state, key), make_limits(steps, patience)

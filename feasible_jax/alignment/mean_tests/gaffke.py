@@ -41,9 +41,11 @@ def gaffke_test(worst: float | None = None, tail_index: float = 2.0) -> MeanTest
     takes is half of ``skewness / sqrt(n)``, and skewness is never more than ``max(standardised)``.
 
     It is not held at every ``n``. Harm confined to a share ``q`` of the population is absent from a
-    batch with probability ``(1 - q)^n``, and no test that ever certifies without knowing ``worst``
-    has a smaller level there. A batch that shows no harm gets ``p >= 2^(1 - n)``, the probability
-    of so one-sided a batch where changes are symmetric.
+    batch with probability ``(1 - q)^n``, and every test that certifies such batches, not knowing
+    ``worst``, errs as often. Here they get ``p >= 2^(1 - n)``, the probability of so one-sided a
+    batch where changes are symmetric. With few examples and a low level the tail is guesswork: with
+    64 examples and the loss changes of a small network on digits, a nominal 1% was up to 4% and a
+    nominal 5% up to 8%; with 256, neither was exceeded.
 
     Of a share ``f`` of a population, drawn without replacement, ``z`` are drawn towards the mean by
     ``sqrt(1 - f)``.

@@ -20,6 +20,8 @@ class MeanTest(NamedTuple):
         Every test decides alike what has no statistic: where every change is exactly 0, the update
         is neutral on all examples seen, p = 0; where all are equal and below 0, p = 0, and above 0,
         p = 1; anything not finite, or fewer than two examples, p = 1.
+        Only a test that knows how bad harm can be, ``betting_test`` or ``gaffke_test(worst=...)``,
+        finds no certainty in equal changes below 0.
 
     >>> import jax.numpy as jnp
     >>> always = MeanTest("always", lambda changes, weights, population_size: jnp.float32(0))

@@ -20,15 +20,15 @@ def at_most(p, alpha, level):
 @pytest.mark.parametrize("harm", [1.0, 5.0, 49.0])
 def test_is_the_binomial_test_for_harm_of_one_size(count, harm):
     """Share q of harmed at the boundary, 1 / (1 + harm); p = P(binomial <= seen)."""
+    bounded, estimated = (jax.jit(t.p_value) for t in (gaffke_test(worst=harm), gaffke_test()))
     for harmed in {0, 1, count // 10, count // 5}:
         x = np.full(count, -1.0, np.float32)
         x[:harmed] = harm
         if x.mean() > 0:
             continue
         want = scipy.stats.binom.cdf(harmed, count, 1 / (1 + harm))
-        for test in [gaffke_test(worst=harm)] + [gaffke_test()] * (harmed > 1):
-            got = float(jax.jit(test.p_value)(jnp.asarray(x), None, None))
-            assert got == pytest.approx(want, rel=0.07)
+        for p_value in [bounded] + [estimated] * (harmed > 1):
+            assert float(p_value(jnp.asarray(x), None, None)) == pytest.approx(want, rel=0.07)
 
 
 @pytest.mark.parametrize("shift", [-0.1, 0.0, 0.1])
@@ -50,7 +50,7 @@ def test_two_terms_in_closed_form():
 
 @pytest.mark.parametrize("scale", [1e2, 1e3, 1e4, 1e6, 1e8])
 def test_far_out_it_is_an_upper_bound(scale):
-    """One term far beyond 49 others, P(scale E > gamma), in closed form; Newton does not get there."""
+    """P(scale E > the sum of 49 others) in closed form; Newton's method does not get there."""
     tail = jax.jit(exponential_sum_tail)
     z = jnp.full(50, -1.0).at[0].set(scale)
     certain = np.exp(49 * np.log(scale / (scale + 1)))
