@@ -3,6 +3,7 @@
 import sys
 
 import jax
+import numpy as np
 import pytest
 
 jax.config.update("jax_num_cpu_devices", 8)
@@ -17,6 +18,19 @@ def quick_compilation():
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", before)
+
+
+def assert_binomial(passes, probability):
+    """Fail if the pass rate is 4.5 standard errors away: once in 150,000 fresh seeds."""
+    passes = np.asarray(passes)
+    error = np.sqrt(probability * (1 - probability) / passes.size)
+    assert abs(passes.mean() - probability) < 4.5 * error, (passes.mean(), probability, error)
+
+
+@pytest.fixture(scope="session")
+def binomial():
+    """Statistics are tested as statistics: a pass rate against its binomial law."""
+    return assert_binomial
 
 
 OWN_TASK = """

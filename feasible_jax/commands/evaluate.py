@@ -38,9 +38,7 @@ def evaluate(
     task = resolve_task(config, Ledger(run, plain(config)).model).task
     like = jax.eval_shape(lambda: task.params)
     params = load_params(checkpoint or run / "checkpoint", like)
-    measure = partial(
-        evaluate_model, task, seed=config.seed, margin=margin, confidence=confidence
-    )
+    measure = partial(evaluate_model, task, seed=config.seed, margin=margin, confidence=confidence)
     columns = {"checkpoint": measure(params), "original": measure(task.params)}
     if task.retrained is not None:
         retrained = measure(task.retrained)
@@ -68,7 +66,9 @@ def _print(columns: dict) -> None:
 def _fall(row: dict, margin: float, confidence: float) -> str:
     bound, p = row["test_accuracy_fall_bound"], row["test_accuracy_fall_p"]
     if bound is None:
-        return "No fall of test accuracy is tested: this is the original model, or no class remains."
+        return (
+            "No fall of test accuracy is tested: this is the original model, or no class remains."
+        )
     verdict = "fell by less than" if p <= 1 - confidence else "is not shown to fall by less than"
     return (
         f"Test accuracy, of the classes that remain, is {below_original([bound], confidence)}. "

@@ -26,7 +26,9 @@ def loss_non_inferiority(
 
     A test of the mean of ``loss_unlearned - loss_original - margin``, one number an example. Losses
     have no bound and their changes are skewed, so this promises as much as that test of a mean
-    does; accuracy is the safer yardstick, the loss the finer one.
+    does; accuracy is the safer yardstick, the loss the finer one. Measured at 5% with the default
+    test and 500 or 2000 examples: 0.5 to 5% for normal, lognormal and t-distributed changes; 8.5%
+    where 1% of the examples carry all harm and there are 500, so that about 5 of them are seen.
 
     Args:
       original: of the original model, ``Predictions``, or ``(n,)`` losses as from

@@ -49,6 +49,8 @@ def fall_p_value(harmed: int, helped: int, count: int, margin: float) -> float:
 
 def _difference_tail(a: int, b: int, c: int, margin: float) -> float:
     """``P(A - B >= margin)`` of Dirichlet shares with whole parameters, ``a`` at least 1."""
+    if margin <= -1:
+        return 1.0
     if b > a:
         # So that it is the narrower share that is integrated over.
         return 1.0 - _difference_tail(b, a, c, -margin)

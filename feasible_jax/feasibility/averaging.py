@@ -28,7 +28,7 @@ class Average(NamedTuple):
 
 def empty_average(leaves: tuple[Any, ...]) -> Average:
     """The average before any evidence, for leaves of these shapes and dtypes."""
-    zeros = tuple(jnp.zeros_like(x, dtype=accumulation_dtype(_as_array(x))) for x in leaves)
+    zeros = tuple(jnp.zeros(leaf.shape, accumulation_dtype(leaf)) for leaf in leaves)
     zero = jnp.zeros((), jnp.float32)
     return Average(zeros, zeros, zero, zero)
 

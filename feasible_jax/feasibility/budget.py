@@ -18,6 +18,8 @@ from feasible_jax.moments.precision import accumulation_dtype
 
 # Passes over a sample of the coordinates, over all of them, and how many coordinates are a sample.
 _SAMPLE_PASSES, _PASSES, _SAMPLE = 24, 4, 2**14
+# Not worth a sample: fewer than so many coordinates for each in it.
+_SMALL = 8
 # Multipliers are searched for between these powers of two, around the ratio of progress to cost.
 _WIDEST = 40.0
 
@@ -110,10 +112,12 @@ def _cost(proposal: Proposal, name: str, rate: Any) -> _Cost:
         proposal.updates, evidence.mean, evidence.variance, fisher(evidence), strict=True
     ):
         step = u.astype(f.dtype)
-        price.append(m * step + 0.5 * rate * step * step * f)
+        price.append(m * step + jnp.asarray(0.5 * rate, f.dtype) * step * step * f)
         noise.append(step * step * v)
-    count = jnp.maximum(jnp.asarray(evidence.count, jnp.float32), 1)
-    critical = proposal.critical[name].astype(jnp.float32) / jnp.sqrt(count)
+    count = jnp.asarray(evidence.count, jnp.float32)
+    # One observation tells nothing: no budget is met at a critical value that is NaN.
+    root = jnp.where((count > 1) & jnp.isfinite(count), jnp.sqrt(count), jnp.nan)
+    critical = proposal.critical[name].astype(jnp.float32) / root
     return _Cost(tuple(price), tuple(noise), critical)
 
 
@@ -143,12 +147,15 @@ def _solve(items: _Items, tau: float) -> tuple[jax.Array, ...]:
     scale = _ratio_of_sums(items)
     # First on a sample, where a pass costs nothing; the budget is met on all coordinates.
     low, high = _bisect(_sample(items), tau, scale, -_WIDEST, _WIDEST, _SAMPLE_PASSES)
-    low, high = _bisect(items, tau, scale, low - 0.5, high + 0.5, _PASSES)
+    if _stride(sum(leaf.size for leaf in items.progress)) > 1:
+        low, high = _bisect(items, tau, scale, low - 0.5, high + 0.5, _PASSES)
     candidates = jnp.stack([jnp.asarray(-jnp.inf), high, jnp.asarray(_WIDEST)])
     fits = jnp.stack([_fits(items, tau, _multiplier(scale, c)) for c in candidates])
     chosen = jnp.where(fits[0], candidates[0], jnp.where(fits[1], high, _WIDEST))
     keep = _keep(items, _multiplier(scale, chosen))
-    return tuple(k & jnp.any(fits) for k in keep)
+    # To keep nothing is better than to lose progress.
+    good = jnp.any(fits) & (_total(items.progress, keep) >= 0)
+    return tuple(k & good for k in keep)
 
 
 def _bisect(items: _Items, tau: float, scale, low, high, passes: int):
@@ -192,7 +199,8 @@ def _total(values: tuple[jax.Array, ...], keep: tuple[jax.Array, ...]) -> jax.Ar
 
 def _ratio_of_sums(items: _Items) -> jax.Array:
     def size(values):
-        return sum((jnp.sum(jnp.abs(v)).astype(jnp.float32) for v in values), jnp.float32(0))
+        finite = (jnp.where(jnp.isfinite(v), jnp.abs(v), 0) for v in values)
+        return sum((jnp.sum(v).astype(jnp.float32) for v in finite), jnp.float32(0))
 
     progress, price = size(items.progress), size(items.price)
     return jnp.where(price > 0, progress / jnp.where(price > 0, price, 1), 1)
@@ -200,20 +208,31 @@ def _ratio_of_sums(items: _Items) -> jax.Array:
 
 def _sample(items: _Items) -> _Items:
     """Every k-th coordinate, so that about as many are left as one looks at for nothing."""
-    total = sum(leaf.size for leaf in items.progress)
-    stride = max(1, total // _SAMPLE)
-    if stride == 1:
-        return items
+    stride = _stride(sum(leaf.size for leaf in items.progress))
 
-    def thin(leaves, factor=1.0):
-        return tuple(leaf.reshape(-1)[::stride] * factor for leaf in leaves)
+    def thin(leaves):
+        return tuple(leaf.reshape(-1)[::stride] for leaf in leaves)
+
+    def stand_in(leaves):
+        # Sums over the sample stand for sums over all, leaf by leaf.
+        pairs = zip(leaves, thin(leaves), strict=True)
+        return tuple(few * (leaf.size / max(few.size, 1)) for leaf, few in pairs)
 
     costs = {
-        name: _Cost(thin(c.price, stride), thin(c.noise, stride), c.critical)
+        name: _Cost(stand_in(c.price), stand_in(c.noise), c.critical)
         for name, c in items.costs.items()
     }
-    # Sums over the sample stand for sums over all; what is compared coordinate by coordinate stays.
     return _Items(thin(items.progress), thin(items.price), costs)
+
+
+def _stride(total: int) -> int:
+    """A prime, which visits all columns of a matrix in turn, unless it divides their number."""
+    stride = total // _SAMPLE
+    if stride < _SMALL:
+        return 1
+    while any(stride % i == 0 for i in range(2, int(stride**0.5) + 1)):
+        stride += 1
+    return stride
 
 
 def _passes(proposal: Proposal, constraint, items: _Items, keep) -> tuple[jax.Array, ...]:

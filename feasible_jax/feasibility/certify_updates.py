@@ -103,7 +103,7 @@ def certify_updates(
     Raises:
       ValueError: if no constraint is named, or one twice; for a confidence outside (0, 1), an
         unknown test or kind of change, a negative ``backtrack``; from ``update``, for changes that
-        are not ``(B,)``.
+        are not ``(B,)``, or inside ``optax.masked`` or ``optax.partition``.
       TypeError: from ``update``, if a constraint's evidence or ``params`` is missing.
 
     >>> import jax.numpy as jnp, optax
@@ -138,6 +138,11 @@ def certify_updates(
             raise TypeError(
                 "certify_updates tests what an update does to params: pass them to update()."
             )
+        if any(isinstance(n, optax.MaskedNode) for n in jax.tree.leaves(params, is_leaf=is_hole)):
+            raise ValueError(
+                "certify_updates tests the whole update, but Optax has masked parameters away: "
+                "chain it after masked(...) or partition(...), not inside."
+            )
 
         def p_values(scale):
             scaled = _scaled(updates, scale)
@@ -154,9 +159,9 @@ def certify_updates(
         level = level if spending is None else level * spending(state.step)
         first_order = all(getattr(f, "first_order", False) for f in changes.values())
         halvings = 0 if first_order else backtrack
-        moving = _moving(updates)
         # A step that is not finite helps nobody, also where no example is touched by it.
-        passed, halved, found = _search(p_values, moving & _finite(updates), level, halvings)
+        moving = _moving(updates) & _finite(updates)
+        passed, halved, found = _search(p_values, moving, level, halvings)
 
         scale = jnp.where(passed, jnp.exp2(-halved.astype(jnp.float32)), 0)
         tried = jnp.where(moving, halved + 1, 0)

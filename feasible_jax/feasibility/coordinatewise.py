@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from feasible_jax.alignment import DECREASE, aligned, alignment_statistic, critical_value_at
+from feasible_jax.alignment import DECREASE, aligned, critical_value_at
 from feasible_jax.feasibility.constraints import Constraint
 from feasible_jax.feasibility.curvature import (
     Curvature,
@@ -115,7 +115,9 @@ def _test(
     sign, count = constraint.sign, evidence.count
     priced = sign == DECREASE and not (isinstance(rate, float) and rate == 0)
     prices = tuple(
-        0.5 * rate * jnp.abs(u).astype(f.dtype) * f if priced else jnp.zeros((), f.dtype)
+        jnp.asarray(0.5 * rate, f.dtype) * jnp.abs(u).astype(f.dtype) * f
+        if priced
+        else jnp.zeros((), f.dtype)
         for u, f in zip(proposal.updates, fisher(evidence), strict=True)
     )
     leaves = list(zip(proposal.updates, evidence.mean, evidence.variance, prices, strict=True))
@@ -130,22 +132,29 @@ def _test(
 
 
 def _statistic(update, mean, variance, count, sign, price) -> jax.Array:
-    """The statistic of the priced test; NaN for what does not move, is neutral, or not finite."""
-    statistic = alignment_statistic(update, mean, variance, count, sign)
-    error = jnp.sqrt(variance) / jnp.sqrt(jnp.asarray(count).astype(variance.dtype))
-    statistic = statistic - (price / error).astype(statistic.dtype)
-    return jnp.where(update != 0, statistic, jnp.nan)
+    """The statistic of the priced test; NaN for what does not move, is neutral, or cannot pass."""
+    statistic = (_progress(update, mean, sign) - price) / _error(variance, count)
+    # What is not finite, say, may have the largest of statistics.
+    possible = aligned(update, mean, variance, count, sign, jnp.zeros(()), -jnp.inf)
+    return jnp.where((update != 0) & possible, statistic, jnp.nan)
 
 
 def _part(update, mean, variance, count, sign, critical, price) -> jax.Array:
     """How much of a coordinate to keep, in [0, 1]; 1 where it is neutral."""
-    progress = -sign * jnp.sign(update).astype(mean.dtype) * mean
-    error = jnp.sqrt(variance) / jnp.sqrt(jnp.asarray(count).astype(variance.dtype))
+    progress, error = _progress(update, mean, sign), _error(variance, count)
     sure = jnp.maximum(progress - critical.astype(error.dtype) * error, 0)
     # The bound ``sure |s Delta| - price |Delta| s^2`` is greatest at half their ratio.
     whole = jnp.where(price > 0, 2 * price, progress)
-    part = jnp.clip(sure / jnp.where(whole > 0, whole, 1), 0, 1)
+    part = jnp.where(whole > sure, sure / jnp.where(whole > 0, whole, 1), 1)
     return jnp.where((mean == 0) & (variance == 0), 1, part)
+
+
+def _progress(update, mean, sign) -> jax.Array:
+    return -sign * jnp.sign(update).astype(mean.dtype) * mean
+
+
+def _error(variance, count) -> jax.Array:
+    return jnp.sqrt(variance) / jnp.sqrt(jnp.asarray(count).astype(variance.dtype))
 
 
 def _number(keep: tuple[jax.Array, ...]) -> jax.Array:

@@ -14,27 +14,34 @@ from feasible_jax.moments.precision import accumulation_dtype
 Curvature = float | str | None
 
 # The rate before anything was learnt, and how fast old observations of it fade.
-_START, _DECAY, _GAIN = 1000.0, 0.9, 0.1
-_LEAST, _MOST = 1.0, 1e7
+_START, _DECAY, _WIDTH, _SLOWLY = 1000.0, 0.98, 2.0, 0.99
+_LEAST, _MOST = 100.0, 1e6
 
 
 class CurvatureState(NamedTuple):
-    """What is known of where the steps so far ended.
+    """What is known of how the slopes of what must not increase change along the steps.
 
     Attributes:
       rate: the rate in use, a scalar.
-      slope: decayed sum of the slopes of what must not increase, at the ends of the steps so far,
-        along them.
-      noise: decayed sum of the squared standard errors of these slopes.
+      rise: decayed sum of the observed rises of the slope.
+      noise: decayed sum of their squared standard errors.
+      priced: decayed sum of the rises that a rate of 1 prices.
       params: the parameters before the last step, one array a leaf.
-      known: whether there was a step yet.
+      step: the step before that, likewise.
+      slope: the slope along ``step`` at its end.
+      error: its squared standard error.
+      steps: number of steps so far.
     """
 
     rate: jax.Array
-    slope: jax.Array
+    rise: jax.Array
     noise: jax.Array
+    priced: jax.Array
     params: tuple[jax.Array, ...]
-    known: jax.Array
+    step: tuple[jax.Array, ...]
+    slope: jax.Array
+    error: jax.Array
+    steps: jax.Array
 
 
 def check_curvature(curvature: Curvature) -> None:
@@ -54,19 +61,24 @@ def init_curvature(curvature: Curvature) -> Callable[[Any], Any]:
             return ()
         zero = jnp.zeros((), jnp.float32)
         leaves = tuple(jnp.asarray(leaf) for _, leaf in leaf_paths(params)[0] if not is_hole(leaf))
-        return CurvatureState(jnp.float32(_START), zero, zero, leaves, jnp.zeros((), bool))
+        steps = tuple(jnp.zeros(leaf.shape, accumulation_dtype(leaf)) for leaf in leaves)
+        return CurvatureState(
+            jnp.float32(_START), zero, zero, zero, leaves, steps, zero, zero, jnp.int32(0)
+        )
 
     return init
 
 
 def curvature_rate(curvature: Curvature, proposal: Proposal, state: Any) -> tuple[Any, Any]:
-    """The rate to charge at this step, and the state after looking at where the last one ended.
+    """The rate to charge at this step, and the state after looking at the gradients it found.
 
-    An adaptive rate is steered, as a trust region is, by the end of the steps so far: there, on a
-    batch that did not choose the step, the slope along it of what must not increase shows whether
-    the step was too long. It rises where the slope is positive, beyond its noise the faster, and
-    falls where it is negative: steps end where they stop doing good. That covers what a diagonal
-    cannot see, coordinates that move together and slopes that were chosen for their luck.
+    An adaptive rate compares observed with predicted change, as a trust region does: along the step
+    before last, the slope of what must not increase rose from one batch to the next by ``<step_t-2,
+    mean_t - mean_t-1>``, and a rate of 1 prices that at ``sum step_t-2 step_t-1 F``. Neither batch
+    chose that step, so that no slope looks good for having been chosen. The rate is the quotient of
+    the decayed sums of both, as far as it is known: it stays where it is while that lies within two
+    standard errors, and moves to the end of that interval otherwise. Being observed, it holds what
+    a diagonal cannot see: coordinates that move together.
     """
     if curvature is None:
         return 0.0, state
@@ -74,26 +86,58 @@ def curvature_rate(curvature: Curvature, proposal: Proposal, state: Any) -> tupl
         return curvature, state
     if proposal.params is None:
         raise TypeError("curvature='adaptive' follows the parameters: pass params to update().")
-    step = [
+    last = tuple(
         new.astype(accumulation_dtype(new)) - old.astype(accumulation_dtype(old))
         for new, old in zip(proposal.params, state.params, strict=True)
-    ]
-    slope = noise = jnp.float32(0)
-    for c in (c for c in proposal.constraints if c.sign == DECREASE):
-        fresh = proposal.fresh[c.name]
-        count = jnp.maximum(jnp.asarray(fresh.count, jnp.float32), 1)
-        slope = slope + c.sign * _dot(fresh.mean, step)
-        noise = noise + _dot(fresh.variance, [s * s for s in step]) / count
-    sound = state.known & (noise > 0) & jnp.isfinite(slope) & jnp.isfinite(noise)
-    slope = jnp.where(sound, _DECAY * state.slope + slope, state.slope)
-    noise = jnp.where(sound, _DECAY * _DECAY * state.noise + noise, state.noise)
-    surprise = jnp.clip(slope / jnp.sqrt(jnp.where(noise > 0, noise, 1)), -1, 1)
-    rate = jnp.clip(state.rate * jnp.exp(_GAIN * surprise), _LEAST, _MOST)
-    rate = jnp.where(sound, rate, state.rate)
+    )
+    now, now_error = _slope(proposal, state.step)
+    rise = _DECAY * state.rise + now - state.slope
+    noise = _DECAY * _DECAY * state.noise + now_error + state.error
+    priced = _DECAY * state.priced + _priced(proposal, state.step, last)
+    sound = (state.steps > 1) & jnp.isfinite(rise) & jnp.isfinite(noise) & jnp.isfinite(priced)
+    rise, noise, priced = (
+        jnp.where(sound, new, old)
+        for new, old in zip(
+            (rise, noise, priced), (state.rise, state.noise, state.priced), strict=True
+        )
+    )
+    slope, error = _slope(proposal, last)
+    known = priced > 0
+    unit = jnp.where(known, priced, 1)
+    margin = _WIDTH * jnp.sqrt(noise) / unit
+    low, high = rise / unit - margin, rise / unit + margin
+    # Up at once, down slowly, and only where curvature was seen at all.
+    down = jnp.where(low > 0, jnp.maximum(high, _SLOWLY * state.rate), state.rate)
+    rate = jnp.clip(jnp.maximum(jnp.minimum(state.rate, down), low), _LEAST, _MOST)
+    rate = jnp.where(sound & known, rate, state.rate)
     params = tuple(
         new.astype(old.dtype) for new, old in zip(proposal.params, state.params, strict=True)
     )
-    return rate, CurvatureState(rate, slope, noise, params, jnp.ones((), bool))
+    after = CurvatureState(
+        rate, rise, noise, priced, params, last, slope, error, state.steps + 1
+    )
+    return rate, after
+
+
+def _slope(proposal: Proposal, step) -> tuple[jax.Array, jax.Array]:
+    """The slope along a step of what must not increase, and its squared standard error."""
+    slope = error = jnp.float32(0)
+    for c in _decreasing(proposal):
+        fresh = proposal.fresh[c.name]
+        count = jnp.maximum(jnp.asarray(fresh.count, jnp.float32), 1)
+        slope = slope + _dot(fresh.mean, step)
+        error = error + _dot(fresh.variance, [s * s for s in step]) / count
+    return slope, error
+
+
+def _priced(proposal: Proposal, before, last) -> jax.Array:
+    both = [a * b for a, b in zip(before, last, strict=True)]
+    prices = [_dot(fisher(proposal.evidence[c.name]), both) for c in _decreasing(proposal)]
+    return sum(prices, jnp.float32(0))
+
+
+def _decreasing(proposal: Proposal) -> list:
+    return [c for c in proposal.constraints if c.sign == DECREASE]
 
 
 def fisher(evidence: Evidence) -> tuple[jax.Array, ...]:

@@ -23,6 +23,12 @@ def leaf_paths(updates: Any) -> tuple[list[tuple[str, Any]], Any]:
     return named, treedef
 
 
+def zeros_of(params: Any) -> tuple[jax.Array, ...]:
+    """A zero for each leaf of a tree, of which no more than shapes and dtypes may be known."""
+    leaves = [leaf for _, leaf in leaf_paths(params)[0] if not is_hole(leaf)]
+    return tuple(jnp.zeros_like(leaf, dtype=jnp.result_type(leaf)) for leaf in leaves)
+
+
 def read_evidence(name: str, given: Any, updates: Any, needs: str) -> Evidence:
     """The evidence of one constraint, in the order of the update's leaves.
 

@@ -13,7 +13,7 @@ from feasible_jax.alignment import TESTS, critical_value_at
 from feasible_jax.feasibility.averaging import average_in, empty_average
 from feasible_jax.feasibility.constraints import Constraint, parse_constraints
 from feasible_jax.feasibility.coordinatewise import coordinatewise
-from feasible_jax.feasibility.evidence import is_hole, leaf_paths, read_evidence
+from feasible_jax.feasibility.evidence import is_hole, leaf_paths, read_evidence, zeros_of
 from feasible_jax.feasibility.rule import Evidence, Proposal, Rule, Selection, selected
 
 
@@ -137,8 +137,7 @@ def feasible_updates(
         named, treedef = leaf_paths(params)
         average = {}
         if rule.evidence_decay:
-            real = tuple(leaf for _, leaf in named if not is_hole(leaf))
-            average = {c.name: empty_average(real) for c in constraints}
+            average = {c.name: empty_average(zeros_of(params)) for c in constraints}
         return FeasibleUpdatesState(
             step=jnp.zeros((), jnp.int32),
             kept=zero,

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from feasible_jax.feasibility.rule import Proposal, Rule, Selection, check_decay, stateless
+from feasible_jax.moments.precision import accumulation_dtype
 
 
 def projection(noise_aware: bool = True, evidence_decay: float = 0.0) -> Rule:
@@ -37,7 +38,7 @@ def projection(noise_aware: bool = True, evidence_decay: float = 0.0) -> Rule:
     check_decay(evidence_decay)
 
     def select(proposal: Proposal, state: Any) -> tuple[Selection, Any]:
-        leaves = tuple(u.astype(jnp.float32) for u in proposal.updates)
+        leaves = tuple(u.astype(accumulation_dtype(u)) for u in proposal.updates)
         possible, passes = jnp.ones((), bool), {}
         for c in proposal.constraints:
             leaves, free, might = _project(leaves, proposal, c.name, c.sign, noise_aware)
@@ -54,8 +55,11 @@ def _project(leaves, proposal: Proposal, name: str, sign: float, noise_aware: bo
     """The projected leaves, whether nothing had to be done, and whether it could be."""
     evidence = proposal.evidence[name]
     count = jnp.maximum(jnp.asarray(evidence.count, jnp.float32), 1)
-    means = [m.astype(jnp.float32) for m in evidence.mean]
-    variances = [v.astype(jnp.float32) / count for v in evidence.variance]
+    means = [m.astype(u.dtype) for m, u in zip(evidence.mean, leaves, strict=True)]
+    variances = [
+        v.astype(u.dtype) / count.astype(u.dtype)
+        for v, u in zip(evidence.variance, leaves, strict=True)
+    ]
     harm = sign * _sum(m * u for m, u in zip(means, leaves, strict=True))
     length = _sum(m * m for m in means)
     if noise_aware:
@@ -65,8 +69,9 @@ def _project(leaves, proposal: Proposal, name: str, sign: float, noise_aware: bo
     free = harm <= 0
     might = free | (length > 0)
     factor = jnp.where(free | (length <= 0), 0, sign * harm / jnp.where(length > 0, length, 1))
-    return tuple(u - factor * m for u, m in zip(leaves, means, strict=True)), free, might
+    moved = (u - factor.astype(u.dtype) * m for u, m in zip(leaves, means, strict=True))
+    return tuple(jnp.where(free, u, v) for u, v in zip(leaves, moved, strict=True)), free, might
 
 
 def _sum(terms) -> jax.Array:
-    return sum((jnp.sum(term) for term in terms), jnp.float32(0))
+    return sum((jnp.sum(term).astype(jnp.float32) for term in terms), jnp.float32(0))

@@ -66,7 +66,8 @@ def cell(group: Group, column: Column, mark: str = "") -> Cell:
       mark: what to put behind the number.
 
     Returns:
-      The mean and half-width, or the largest upper bound; where some seeds have no value, the mark says how many have one.
+      The mean and half-width, or the largest upper bound; where some seeds have no value, the mark
+      says how many have one.
 
     >>> rows = tuple({"seed": i, "kept": k} for i, k in enumerate((0.25, 0.25, None)))
     >>> group = Group("random", "NegGrad+", "feasible", True, rows)

@@ -100,7 +100,7 @@ def columns_of(groups: Sequence[Group]) -> tuple[Column, ...]:
             Column("Forget acc. (wrong labels)", "forget_accuracy"),
             Column("True-label acc.", "forget_true_accuracy"),
         ]
-    fall = [Column("TA fell \N{LESS-THAN OR EQUAL TO}", _FALL, upper_bound=True, rank=2)]
+    fall = [Column("TA fell \N{LESS-THAN OR EQUAL TO}", _FALL, upper_bound=True, rank=1)]
     return (
         *forget,
         Column("RA", "retain_accuracy"),
@@ -138,7 +138,8 @@ def _caption(groups: Sequence[Group], rows: Sequence[TableRow], any_clear: bool)
         every = " in every seed, each" if seeds[-1] > 1 else ","
         lines.append(
             "TA fell \N{LESS-THAN OR EQUAL TO}: test accuracy, of the classes that remain, is at "
-            f"most so many points below the original model's{every} with 95% confidence."
+            f"most so many points below the original's (negative: above it){every} with 95% "
+            "confidence."
         )
     if any_clear:
         lines.append(

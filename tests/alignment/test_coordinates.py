@@ -159,3 +159,29 @@ def test_jit_decides_alike():
     update, mean, variance = jnp.asarray(rng.normal(size=(3, 500)) ** 3, jnp.float32)
     arguments = update, mean, jnp.square(variance), jnp.float32(8), DECREASE, jnp.float32(1.9)
     assert jax.jit(aligned)(*arguments).tolist() == aligned(*arguments).tolist()
+
+
+@pytest.mark.parametrize("sign", [DECREASE, INCREASE])
+def test_a_price_is_taken_off_the_progress(sign):
+    rng = np.random.default_rng(1)
+    update, mean, variance = rng.normal(size=(3, 2000))
+    variance, price = variance**2, rng.gamma(1.0, 0.2, 2000)
+    error = np.sqrt(variance / 16)
+    excess = -sign * np.sign(update) * mean - price - 0.5 * error
+    arrays = (jnp.asarray(x, jnp.float32) for x in (update, mean, variance, price))
+    update, mean, variance, price = arrays
+    got = aligned(update, mean, variance, 16, sign, jnp.float32(0.5), price)
+    clear = np.abs(excess) > 1e-4
+    np.testing.assert_array_equal(np.asarray(got)[clear], excess[clear] >= 0)
+    free = aligned(update, mean, variance, 16, sign, jnp.float32(0.5))
+    assert 0 < np.sum(got) < np.sum(free), "it makes a difference"
+    same = aligned(update, mean, variance, 16, sign, jnp.float32(0.5), jnp.zeros_like(price))
+    assert same.tolist() == free.tolist()
+
+
+def test_a_price_at_the_ends():
+    update, mean = -jnp.ones(4), jnp.array([0.0, 1.0, 1.0, 1.0])
+    variance, price = jnp.array([0.0, 0.0, 0.0, 1.0]), jnp.array([0.0, 1.0, 1.5, INF])
+    verdict = aligned(update, mean, variance, 8, DECREASE, jnp.float32(1.0), price)
+    assert verdict.tolist() == [True, True, False, False]
+    assert not aligned(*(jnp.float32(x) for x in (-1, 9, 1, 8)), DECREASE, 1.0, jnp.float32(NAN))

@@ -6,7 +6,12 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from feasible_jax.alignment import critical_value, normal_quantile, student_quantile
+from feasible_jax.alignment import (
+    critical_value,
+    critical_value_at,
+    normal_quantile,
+    student_quantile,
+)
 
 TAILS = np.geomspace(1e-5, 0.5, 60)
 PROBABILITIES = np.unique(np.concatenate([TAILS * 10, TAILS, 1 - TAILS]).clip(1e-5, 1 - 1e-5))
@@ -94,6 +99,26 @@ def test_critical_value_of_student_has_count_minus_one_degrees():
     np.testing.assert_allclose(critical_value("student", 0.95, 8), want, rtol=1e-5)
     np.testing.assert_allclose(critical_value("normal", 0.95, 8), 1.6448536, rtol=1e-6)
     assert np.isposinf(critical_value("student", 0.95, 1))
+
+
+@pytest.mark.parametrize("test", ["normal", "student"])
+@pytest.mark.parametrize("count", [2, 3, 4, 8, 64, 1000])
+def test_tiny_levels_keep_their_digits(test, count):
+    levels = np.float32([0.3, 0.05, 1e-3, 1e-6, 1e-9, 1e-12])
+    law = scipy.stats.norm if test == "normal" else scipy.stats.t(count - 1)
+    got = critical_value_at(test, jnp.asarray(levels), jnp.float32(count))
+    np.testing.assert_allclose(got, law.isf(levels.astype(np.float64)), rtol=1e-4)
+    # By the confidence they are lost: 1 - 1e-9 is 1 in float32.
+    assert np.isposinf(critical_value(test, jnp.float32(1 - 1e-9), jnp.float32(count)))
+
+
+@pytest.mark.parametrize("test", ["normal", "student"])
+def test_at_no_level_nothing_passes(test):
+    assert np.isposinf(critical_value_at(test, 0.0, 8.0))
+    assert np.isnan(critical_value_at(test, -0.1, 8.0))
+    assert np.isnan(critical_value_at(test, 1.1, 8.0))
+    assert float(critical_value_at(test, 0.5, 8.0)) == 0
+    assert np.isposinf(critical_value_at("student", 0.05, 1.0)), "one observation says nothing"
 
 
 @pytest.mark.parametrize("test", ["normal", "student"])

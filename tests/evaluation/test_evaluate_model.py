@@ -71,7 +71,7 @@ def test_true_labels_are_used_for_that_one_number_alone(memorised):
 
 
 def test_a_row_survives_json(memorised):
-    row = evaluate(memorised, memorised.params, seconds=3.5)
+    row = evaluate(memorised, memorised.retrained, seconds=3.5)
     assert row["seconds"] == 3.5
     assert json.loads(json.dumps(row, allow_nan=False)) == row
     assert all(type(value) is float for value in row.values())
@@ -108,7 +108,7 @@ def test_one_compilation_a_model(memorised):
 
 def test_the_batch_size_changes_nothing(memorised):
     few, many = (
-        evaluate(memorised, memorised.params, seconds=1.0, batch_size=b) for b in (7, 1000)
+        evaluate(memorised, memorised.retrained, seconds=1.0, batch_size=b) for b in (7, 1000)
     )
     assert few == pytest.approx(many, rel=1e-4)
 

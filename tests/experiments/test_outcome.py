@@ -28,6 +28,26 @@ def test_a_row_is_compared_with_its_reference(built):
     assert reference["feasible"] is False
 
 
+def test_a_row_says_how_far_utility_fell_below_the_original(built):
+    retrained = LABEL._replace(method="retrained", arm="reference")
+    reference = make_row(retrained, built.task, built.task.retrained, 4.0, None)
+    original = make_row(
+        LABEL._replace(method="original", arm="reference"),
+        built.task,
+        built.task.params,
+        4.0,
+        reference,
+    )
+    names = ("test_accuracy_fall", "test_accuracy_fall_bound", "test_accuracy_fall_p")
+    assert [original[name] for name in names] == [None] * 3
+    fall, bound, p = (reference[name] for name in names)
+    assert fall == pytest.approx(original["test_accuracy"] - reference["test_accuracy"])
+    assert bound > fall
+    assert 0 <= p <= 1
+    assert (p <= 0.05) == (bound <= 0.5)
+    assert reference["test_loss_rise_bound"] > reference["test_loss"] - original["test_loss"]
+
+
 def test_curves_name_what_they_are_of(built):
     history = History({}, np.ones(2), {"w": np.array([0.5, 1.0])}, {}, np.zeros(2, bool))
     kept = kept_curves(LABEL, history)

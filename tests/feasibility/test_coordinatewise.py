@@ -105,3 +105,118 @@ def test_a_coordinate_of_bad_evidence_takes_no_other_along():
     retain = jnp.ones((5, 3)).at[2, 1].set(jnp.nan)
     kept, _ = tx.update(updates, tx.init(updates), retain=retain)
     assert kept.tolist() == [-1, 0, -1]
+
+
+def priced_sample(seed, size=16, fields=600):
+    """An update and two sets' evidence, of which many coordinates fail for their curvature alone."""
+    rng = np.random.default_rng(seed)
+    update = rng.normal(size=fields) * 10.0 ** rng.uniform(-3, 0, fields)
+    a, b = (rng.normal(size=fields) + rng.normal(size=(size, fields)) for _ in range(2))
+    a[:, :20] = 0
+    return tuple(jnp.asarray(x, jnp.float32) for x in (update, a, b))
+
+
+def by_formula(update, grads, sign, rho, critical):
+    """``(progress, price, noise)`` per unit of movement, as METHOD.md has them, in float64."""
+    update, grads = np.asarray(update, np.float64), np.asarray(grads, np.float64)
+    mean, variance = grads.mean(0), grads.var(0, ddof=1)
+    price = 0.5 * rho * np.abs(update) * (mean**2 + variance) if sign > 0 else 0 * mean
+    return -sign * np.sign(update) * mean, price, critical * np.sqrt(variance / len(grads))
+
+
+@pytest.mark.parametrize("rho", [0, 0.0, 0.3, 3.0, np.float32(3), 1000])
+def test_a_curvature_price_equals_the_formula(rho):
+    update, a, b = priced_sample(0)
+    tx = feasible_updates("a", "b", confidence=0.8, rule=coordinatewise(curvature=rho))
+    masked, state = jax.jit(tx.update)(update, tx.init(update), a=a, b=b)
+    critical = scipy.stats.t.ppf(0.8, 15)
+    want = np.ones(len(update), bool)
+    near = ~want
+    for name, grads, sign in (("a", a, 1), ("b", b, -1)):
+        progress, price, noise = by_formula(update, grads, sign, float(rho), critical)
+        passes = progress - price - noise >= 0
+        near |= np.abs(progress - price - noise) < 1e-4
+        want &= passes
+        assert float(state.pass_rate[name]) == pytest.approx(passes.mean(), abs=0.01)
+    np.testing.assert_array_equal((np.asarray(masked) != 0)[~near], want[~near])
+    assert near.mean() < 0.1
+    if rho > 1:
+        plain = feasible_updates("a", "b", confidence=0.8)
+        _, free = plain.update(update, plain.init(update), a=a, b=b)
+        assert float(state.kept) < float(free.kept) - 0.02
+
+
+def test_a_price_makes_the_step_size_matter():
+    update, a, _ = priced_sample(1)
+    kept = []
+    for scale in (1e-3, 1.0, 1e6):
+        tx = feasible_updates("a", rule=coordinatewise(curvature=1.0), confidence=0.6)
+        kept.append(float(tx.update(scale * update, tx.init(update), a=a)[1].kept))
+    assert kept[0] > kept[1] > kept[2]
+    assert kept[2] == pytest.approx(20 / 600, abs=0.02), "neutral coordinates cost nothing"
+
+
+@pytest.mark.parametrize("rho", [None, 0.3, 3.0])
+def test_soft_parts_follow_the_formula(rho):
+    update, a, b = priced_sample(2)
+    rule = coordinatewise(curvature=rho, soft=True)
+    tx = feasible_updates("a", "b", rule=rule, confidence=0.8)
+    masked, state = jax.jit(tx.update)(update, tx.init(update), a=a, b=b)
+    parts = np.asarray(masked, np.float64) / np.asarray(update)
+    assert np.all((parts >= 0) & (parts <= 1 + 1e-6))
+    want = np.ones(len(update))
+    for grads, sign in ((a, 1), (b, -1)):
+        progress, price, noise = by_formula(
+            update, grads, sign, rho or 0.0, scipy.stats.t.ppf(0.8, 15)
+        )
+        with np.errstate(all="ignore"):
+            part = (progress - noise) / np.where(price > 0, 2 * price, progress)
+        part = np.clip(part, 0, 1) * (progress - price - noise >= 0)
+        want = np.minimum(want, np.where((progress == 0) & (noise == 0), 1, part))
+    np.testing.assert_allclose(parts, want, atol=2e-3)
+    assert float(state.kept) == pytest.approx(want.mean(), abs=2e-3)
+    hard = feasible_updates("a", "b", rule=coordinatewise(curvature=rho), confidence=0.8)
+    whole, _ = hard.update(update, hard.init(update), a=a, b=b)
+    np.testing.assert_array_equal(masked != 0, whole != 0)
+
+
+def test_soft_is_nothing_at_the_boundary_and_all_when_certain():
+    critical = float(scipy.stats.norm.ppf(0.9))
+    means = jnp.float32([critical + 1e-3, 2 * critical, 1e6, 1.0, 0.0])
+    moments = GradientMoments(means, jnp.float32([16, 16, 16, 0, 0]), jnp.float32(16))
+    tx = feasible_updates("a", rule=coordinatewise(soft=True), confidence=0.9, test="normal")
+    masked, _ = tx.update(-jnp.ones(5), tx.init(jnp.ones(5)), a=moments)
+    np.testing.assert_allclose(masked, [0, -0.5, -1, -1, -1], atol=1e-3)
+
+
+def test_soft_keeps_all_of_what_passes_although_it_looks_bad():
+    """A confidence below one half asks for no progress: no part of it is missing."""
+    moments = GradientMoments(jnp.float32([-0.1, 0.0]), jnp.ones(2), jnp.float32(16))
+    tx = feasible_updates("a", rule=coordinatewise(soft=True), confidence=0.1)
+    masked, _ = tx.update(-jnp.ones(2), tx.init(jnp.ones(2)), a=moments)
+    assert masked.tolist() == [-1, -1]
+
+
+def test_narrow_moments_of_ones_own_are_widened():
+    narrow = GradientMoments(jnp.bfloat16([1.0, -1.0]), jnp.bfloat16([1.0, 1.0]), 16.0)
+    updates = jnp.bfloat16([-1.0, -1.0])
+    for rule in (coordinatewise(), coordinatewise(curvature=0.1, soft=True, evidence_decay=0.5)):
+        tx = feasible_updates("a", rule=rule)
+        masked, _ = tx.update(updates, tx.init(updates), a=narrow)
+        assert masked.dtype == jnp.bfloat16
+        assert [bool(u != 0) for u in masked] == [True, False]
+
+
+@pytest.mark.parametrize("curvature", [-1.0, np.nan, "adaptiv", "10"])
+def test_what_is_no_curvature_is_refused(curvature):
+    with pytest.raises(ValueError, match=r"curvature=.*'adaptive'"):
+        coordinatewise(curvature=curvature)
+
+
+def test_tables_tell_rules_apart():
+    names = [
+        coordinatewise(**options).name
+        for options in ({}, {"curvature": 10.0}, {"soft": True}, {"multiplicity": "bonferroni"})
+    ]
+    assert names[0] == "coordinatewise"
+    assert len(set(names)) == 4

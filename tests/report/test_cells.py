@@ -41,3 +41,11 @@ def test_a_single_seed_shows_the_interval_within_its_run():
     assert "[" not in str(cell(several, column))
     unknown = Group("random", "NegGrad+", "plain", False, ({"seed": 0, "mia_auc": 0.5},))
     assert str(cell(unknown, column)) == "0.500"
+
+
+def test_of_upper_bounds_the_largest_is_shown_rounded_up():
+    column = Column("TA fell", "fall", upper_bound=True)
+    assert cell(group("fall", 0.2, 1.21, -3.0), column) == Cell("1.3")
+    assert cell(group("fall", -0.39), column) == Cell("-0.3")
+    assert str(cell(group("fall", None, 0.5), column)) == "0.5(1/2)"
+    assert str(cell(group("fall", None), column)) == "\N{EN DASH}"

@@ -87,3 +87,20 @@ def test_without_a_comparison_every_arm_is_told():
 def test_wrong_labels_are_called_so(run):
     rows = [row for row in run.rows if row["scenario"] == "corrupted_labels"]
     assert findings(group_rows(rows))[0].alone.startswith("Alone: accuracy on the wrong labels 9.7")
+
+
+def test_how_far_test_accuracy_fell_stands_beside_it():
+    def with_bounds(*bounds):
+        group = arm("feasible", (3.0,) * len(bounds), 92.0, 86.0)
+        rows = tuple(
+            row | {"test_accuracy_fall_bound": b} for row, b in zip(group.rows, bounds, strict=True)
+        )
+        return numbers(group._replace(rows=rows), [group])
+
+    assert with_bounds(1.18) == (
+        "forget accuracy 92.0, test accuracy 86.0 (at most 1.2 points below the original, "
+        "95% confidence), Avg. Gap 3.0"
+    )
+    assert "(at most 2.0 points below the original in every seed, 95%" in with_bounds(1.0, 2.0)
+    # Of a seed without a bound nothing can be said.
+    assert "original" not in with_bounds(1.0, None)

@@ -64,3 +64,30 @@ def test_unequal_numbers_of_seeds_are_said(run):
     rows = [row for row in run.rows if row["scenario"] == "random" and row["seed"] < 2]
     rows += [row for row in run.rows if row["scenario"] == "random" and row["seed"] == 2][:2]
     assert "2 to 3 seeds" in build_table(group_rows(rows)).caption[0]
+
+
+def test_the_largest_fall_of_test_accuracy_over_seeds(run, tables, one_seed):
+    head = "TA fell \N{LESS-THAN OR EQUAL TO}"
+    cells = column(tables["random"], head)
+    assert cells["original", "reference"].value == "\N{EN DASH}"
+    bounds = [
+        row["test_accuracy_fall_bound"]
+        for row in run.rows
+        if (row["scenario"], row["method"], row["arm"]) == ("random", "NegGrad+", "plain")
+    ]
+    assert max(bounds) <= float(cells["NegGrad+", "plain"].value) < max(bounds) + 0.1
+    assert cells["NegGrad+", "plain"].half_width is None
+    [line] = [line for line in tables["random"].caption if head in line]
+    assert line.endswith("(negative: above it) in every seed, each with 95% confidence.")
+    [line] = [line for line in build_table(group_rows(one_seed.rows)).caption if head in line]
+    assert line.endswith("(negative: above it), with 95% confidence.")
+
+
+def test_rows_without_a_bound_have_no_column_for_it(run):
+    rows = [
+        {name: value for name, value in row.items() if name != "test_accuracy_fall_bound"}
+        for row in run.rows
+    ]
+    table = build_table(group_rows(rows)[:3])
+    assert not any("fell" in c.head for c in table.columns)
+    assert not any("fell" in line for line in table.caption)
