@@ -1,0 +1,115 @@
+"""The arms of the frontier: with what mask a method runs, and the settings each may choose from.
+
+Every arm tries as many settings. Learning rates are multiples of the method's own, which is where
+its plain form begins to forget within some hundred steps.
+"""
+
+from collections.abc import Callable
+from functools import cache
+from typing import NamedTuple
+
+import optax
+
+import feasible_jax as fj
+from feasible_jax.feasibility import Rule
+
+# Measured as the rate at which the plain method forgets a tenth of Fashion-MNIST in 100 to 300
+# steps; the search looks a decade up and down.
+LEARNING_RATES = {"gradient_ascent": 0.01, "neg_grad_plus": 0.3, "random_labels": 0.03}
+
+
+class Setting(NamedTuple):
+    """What one trial of an arm runs with.
+
+    Attributes:
+      rate: learning rate of SGD, as a multiple of the method's own.
+      confidence: of the tests; unused where nothing is tested.
+      curvature: the rate of the curvature's price, or "adaptive"; unused where nothing is priced.
+    """
+
+    rate: float
+    confidence: float = 0.95
+    curvature: float | str = 1000.0
+
+
+class Arm(NamedTuple):
+    """A way to run a method.
+
+    Attributes:
+      label: how tables call it.
+      rule: ``(setting, density) -> Rule``, or None where nothing is masked.
+      settings: those it chooses from, on validation data.
+      like: the arm whose chosen setting it takes over instead of choosing, or None.
+      certified: whether a certificate has the last word.
+    """
+
+    label: str
+    rule: Callable[[Setting, float], Rule] | None
+    settings: tuple[Setting, ...]
+    like: str | None = None
+    certified: bool = False
+
+
+def _rates(*rates: float) -> tuple[Setting, ...]:
+    return tuple(Setting(rate) for rate in rates)
+
+
+def _coordinatewise(setting: Setting, density: float) -> Rule:
+    return fj.coordinatewise(evidence_decay=0.9)
+
+
+def _priced(setting: Setting, density: float) -> Rule:
+    return fj.coordinatewise(curvature=setting.curvature, evidence_decay=0.9)
+
+
+def _soft(setting: Setting, density: float) -> Rule:
+    return fj.coordinatewise(curvature=setting.curvature, soft=True, evidence_decay=0.9)
+
+
+def _budget(setting: Setting, density: float) -> Rule:
+    return fj.budget(curvature=setting.curvature)
+
+
+_PLAIN = _rates(0.1, 0.3, 1.0)
+_PRICED = (Setting(5.0, 0.5, 1000.0), Setting(5.0, 0.75, 300.0), Setting(5.0, 0.5, "adaptive"))
+_SOFT = (Setting(100.0, 0.5, 1000.0), Setting(30.0, 0.75, 300.0), Setting(10.0, 0.5, "adaptive"))
+_BUDGET = (
+    Setting(5.0, 0.95, 1000.0),
+    Setting(1.0, 0.95, 1000.0),
+    Setting(5.0, 0.95, "adaptive"),
+)
+
+ARMS: dict[str, Arm] = {
+    "none": Arm("no mask", None, _PLAIN),
+    "random_mask": Arm("random mask", lambda s, density: fj.random_mask(density), _PLAIN),
+    "sign_mask": Arm("sign mask", lambda s, density: fj.sign_agreement(), _PLAIN),
+    "projection": Arm("projection", lambda s, density: fj.projection(evidence_decay=0.9), _PLAIN),
+    "coordinatewise": Arm(
+        "coordinatewise",
+        _coordinatewise,
+        (Setting(0.3, 0.95), Setting(1.0, 0.95), Setting(1.0, 0.75)),
+    ),
+    "curvature": Arm("coordinatewise, curvature", _priced, _PRICED),
+    "soft_curvature": Arm("soft coordinatewise, curvature", _soft, _SOFT),
+    "budget": Arm("budget", _budget, _BUDGET),
+    "soft_curvature_certified": Arm(
+        "soft coordinatewise, curvature, certified", _soft, (), "soft_curvature", certified=True
+    ),
+    "budget_certified": Arm("budget, certified", _budget, (), "budget", certified=True),
+}
+
+
+@cache
+def make_feasibility(
+    arm: str, setting: Setting, density: float
+) -> optax.GradientTransformationExtraArgs | None:
+    """What an arm chains after the optimizer: the retain loss must not increase."""
+    this = ARMS[arm]
+    if this.rule is None:
+        return None
+    masked = fj.feasible_updates(
+        decrease=("retain",), confidence=setting.confidence, rule=this.rule(setting, density)
+    )
+    if not this.certified:
+        return masked
+    return optax.chain(masked, fj.certify_updates(decrease=("retain",), confidence=0.95))
