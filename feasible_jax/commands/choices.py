@@ -5,6 +5,8 @@ from typing import Literal
 MethodName = Literal[
     "gradient_ascent", "neg_grad_plus", "random_labels", "fine_tuning", "l1_sparse"
 ]
-ArmName = Literal["plain", "feasible", "random_mask", "sign_mask"]
+ArmName = Literal[
+    "plain", "feasible", "feasible_curvature", "certified", "random_mask", "sign_mask"
+]
 ScenarioName = Literal["corrupted_labels", "random", "class"]
 ModelName = Literal["mlp", "cnn", "resnet18"]

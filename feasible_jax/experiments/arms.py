@@ -9,6 +9,7 @@ import optax
 from feasible_jax import methods
 from feasible_jax.feasibility import (
     Rule,
+    certify_updates,
     coordinatewise,
     feasible_updates,
     random_mask,
@@ -32,16 +33,24 @@ class Arm(NamedTuple):
       label: how tables call it.
       rule: ``density -> Rule``, or None where nothing is masked.
       tests: whether the rule tests at a confidence.
+      certified: whether each update has to pass a test on examples that did not choose it.
     """
 
     label: str
     rule: Callable[[float], Rule] | None
     tests: bool = False
+    certified: bool = False
+
+
+def _priced(density: float) -> Rule:
+    return coordinatewise(curvature="adaptive", soft=True, evidence_decay=0.9)
 
 
 ARMS: dict[str, Arm] = {
     "plain": Arm("plain", None),
     "feasible": Arm("feasible", lambda density: coordinatewise(), tests=True),
+    "feasible_curvature": Arm("feasible, curvature", _priced, tests=True),
+    "certified": Arm("feasible, curvature, certified", _priced, tests=True, certified=True),
     "random_mask": Arm("random mask", random_mask),
     "sign_mask": Arm("sign mask", lambda density: sign_agreement()),
 }
@@ -75,7 +84,8 @@ def make_feasibility(
 
     Every arm but the plain one asks that the retain loss must not increase and the forget loss
     must not decrease. The confidence is an injected hyper-parameter, to be set by
-    ``unlearn(hyperparams={"confidence": ...})``: a search over it compiles once.
+    ``unlearn(hyperparams={"confidence": ...})``: a search over it compiles once. A certificate, of
+    the retain loss at 95%, has its own.
 
     Args:
       arm: one of ``ARMS``.
@@ -93,9 +103,12 @@ def make_feasibility(
     rule = _known("arm", arm, ARMS).rule
     if rule is None:
         return None
-    return optax.inject_hyperparams(feasible_updates)(
+    masked = optax.inject_hyperparams(feasible_updates)(
         decrease=("retain",), increase=("forget",), confidence=0.95, rule=rule(density)
     )
+    if not ARMS[arm].certified:
+        return masked
+    return optax.chain(masked, certify_updates(decrease=("retain",), confidence=0.95))
 
 
 def _known(kind: str, name: str, known: dict):

@@ -5,11 +5,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from feasible_jax.evaluation import compare, cross_entropy, evaluate, loss_histogram, predict
+from feasible_jax.experiments.arms import ARMS
 from feasible_jax.unlearning.history import History
 from feasible_jax.unlearning.task import Examples, Task
 
+_TESTING = {arm.label for arm in ARMS.values() if arm.tests}
 # Of a row whose model was trained, not unlearned.
-_NO_SETTINGS = dict.fromkeys(("learning_rate", "confidence", "steps", "kept", "note"))
+_NO_SETTINGS = dict.fromkeys(("learning_rate", "confidence", "steps", "kept", "certified", "note"))
 _COMPARED = ("avg_gap", "tow", "rte_minutes", "rte_ratio")
 
 
@@ -51,7 +53,7 @@ def make_row(
       params: its parameters.
       seconds: run time without compilation, None if unknown.
       reference: the retrained model's row; None if this is the one, or where there is none.
-      settings: ``learning_rate``, ``confidence``, ``steps``, ``kept`` and ``note``.
+      settings: ``learning_rate``, ``confidence``, ``steps``, ``kept``, ``certified`` and ``note``.
 
     Returns:
       A flat dictionary, fit for JSON.
@@ -61,8 +63,31 @@ def make_row(
         compared = row | dict.fromkeys(_COMPARED)
     else:
         compared = compare(row, reference or row)
-    about = label._asdict() | {"feasible": label.arm == "feasible"}
+    about = label._asdict() | {"feasible": label.arm in _TESTING}
     return about | (settings or _NO_SETTINGS) | compared
+
+
+def what_was_kept(history: History, steps: int) -> dict[str, float | None]:
+    """Of the first steps of a run, the mean fraction kept and the share that a certificate passed.
+
+    Args:
+      history: of the run.
+      steps: how many steps to look at; at least one is, where there is one.
+
+    Returns:
+      ``kept`` and ``certified``, in [0, 1]; None for no step, and where nothing was certified.
+
+    >>> history = History({}, np.array([0.5, 1.0]), {}, {}, np.zeros(2, bool))
+    >>> what_was_kept(history, 2)
+    {'kept': 0.75, 'certified': None}
+    """
+    first = slice(max(steps, 1))
+    accepted = () if history.certificates is None else history.certificates.accepted[first]
+    kept = history.kept[first]
+    return {
+        "kept": float(np.mean(kept)) if len(kept) else None,
+        "certified": float(np.mean(accepted)) if len(accepted) else None,
+    }
 
 
 def kept_curves(label: Label, history: History) -> dict[str, Any]:

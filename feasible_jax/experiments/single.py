@@ -3,13 +3,18 @@
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import optax
 
 from feasible_jax.experiments.arms import ARMS, make_feasibility, make_method
 from feasible_jax.experiments.config import SingleConfig, check_positive, check_rates
 from feasible_jax.experiments.ledger import Ledger, plain
-from feasible_jax.experiments.outcome import Label, kept_curves, loss_curves, make_row
+from feasible_jax.experiments.outcome import (
+    Label,
+    kept_curves,
+    loss_curves,
+    make_row,
+    what_was_kept,
+)
 from feasible_jax.experiments.resolve_task import resolve_task
 from feasible_jax.experiments.stopwatch import Stopwatch
 from feasible_jax.experiments.study import StudyResult
@@ -106,7 +111,7 @@ def _report(config: SingleConfig, built: Any, result: UnlearnResult, seconds: fl
         "learning_rate": config.learning_rate,
         "confidence": config.confidence if ARMS[config.arm].tests else None,
         "steps": len(result.history.kept),
-        "kept": float(np.mean(result.history.kept)) if len(result.history.kept) else None,
+        **what_was_kept(result.history, len(result.history.kept)),
         "note": result.stop.reason if result.stop else None,
     }
     retrained = None

@@ -4,14 +4,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 from rich.console import Console
 
 from feasible_jax.experiments.arms import ARMS, make_feasibility, make_method
 from feasible_jax.experiments.build_task import BuiltTask, build_task, divide
 from feasible_jax.experiments.config import StudyConfig, check_study
 from feasible_jax.experiments.ledger import Ledger, plain
-from feasible_jax.experiments.outcome import Label, kept_curves, loss_curves, make_row
+from feasible_jax.experiments.outcome import (
+    Label,
+    kept_curves,
+    loss_curves,
+    make_row,
+    what_was_kept,
+)
 from feasible_jax.experiments.progress import StudyProgress
 from feasible_jax.experiments.search import Setting, Trial, best_trial, search, settings_of
 from feasible_jax.unlearning.task import Task
@@ -207,12 +212,8 @@ class _Unit:
 
 
 def _about(trial: Trial) -> dict[str, Any]:
-    kept = trial.history.kept[: max(trial.steps, 1)]
-    return trial.setting._asdict() | {
-        "steps": trial.steps,
-        "kept": float(np.mean(kept)) if len(kept) else None,
-        "note": trial.note,
-    }
+    kept = what_was_kept(trial.history, trial.steps)
+    return trial.setting._asdict() | {"steps": trial.steps, **kept, "note": trial.note}
 
 
 def _tried(trial: Trial) -> dict[str, Any]:

@@ -20,8 +20,11 @@ from feasible_jax.moments.precision import accumulation_dtype
 _SAMPLE_PASSES, _PASSES, _SAMPLE = 24, 4, 2**14
 # Not worth a sample: fewer than so many coordinates for each in it.
 _SMALL = 8
-# Multipliers are searched for between these powers of two, around the ratio of progress to cost.
-_WIDEST = 40.0
+# Multipliers are ``sinh(x) / 8`` times the ratio of progress to cost, ``x`` up to the widest: even
+# steps near 0, where nearly everything fits, and even ratios far from it.
+_WIDEST, _NEAR = 30.0, 0.125
+# How far from a sample's multiplier that of all coordinates is searched for, and tried once more.
+_AROUND, _BEYOND = 0.5, 2.0
 
 
 def budget(
@@ -128,7 +131,8 @@ def _items(proposal: Proposal, costs: dict[str, _Cost]) -> _Items:
         dtype = accumulation_dtype(u)
         step = u.astype(dtype)
         terms = [proposal.evidence[c.name].mean[i].astype(dtype) * step for c in gains]
-        progress.append(sum(terms[1:], terms[0]) if terms else step * step)
+        gain = sum(terms[1:], terms[0]) if terms else step * step
+        progress.append(jnp.where(jnp.isfinite(gain), gain, jnp.nan))  # NaN: never kept
         prices = [_marginal(cost, i).astype(dtype) for cost in costs.values()]
         price.append(sum(prices[1:], prices[0]))
     return _Items(tuple(progress), tuple(price), costs)
@@ -146,20 +150,21 @@ def _solve(items: _Items, tau: float) -> tuple[jax.Array, ...]:
     """The mask of the smallest multiplier that meets the budget."""
     scale = _ratio_of_sums(items)
     # First on a sample, where a pass costs nothing; the budget is met on all coordinates.
-    low, high = _bisect(_sample(items), tau, scale, -_WIDEST, _WIDEST, _SAMPLE_PASSES)
+    low, high = _bisect(_sample(items), tau, scale, 0.0, _WIDEST, _SAMPLE_PASSES)
+    beyond = high + _BEYOND
     if _stride(sum(leaf.size for leaf in items.progress)) > 1:
-        low, high = _bisect(items, tau, scale, low - 0.5, high + 0.5, _PASSES)
-    candidates = jnp.stack([jnp.asarray(-jnp.inf), high, jnp.asarray(_WIDEST)])
+        low, high = jnp.maximum(low - _AROUND, 0), high + _AROUND
+        low, high = _bisect(items, tau, scale, low, high, _PASSES)
+    candidates = jnp.stack([jnp.zeros_like(high), high, beyond, jnp.full_like(high, _WIDEST)])
     fits = jnp.stack([_fits(items, tau, _multiplier(scale, c)) for c in candidates])
-    chosen = jnp.where(fits[0], candidates[0], jnp.where(fits[1], high, _WIDEST))
-    keep = _keep(items, _multiplier(scale, chosen))
+    keep = _keep(items, _multiplier(scale, candidates[jnp.argmax(fits)]))
     # To keep nothing is better than to lose progress.
     good = jnp.any(fits) & (_total(items.progress, keep) >= 0)
     return tuple(k & good for k in keep)
 
 
 def _bisect(items: _Items, tau: float, scale, low, high, passes: int):
-    """Between powers of two of the multiplier: budgets are missed at ``low``, met at ``high``."""
+    """Between two multipliers: budgets are missed at ``low``, met at ``high``."""
 
     def halve(_, ends):
         low, high = ends
@@ -171,8 +176,8 @@ def _bisect(items: _Items, tau: float, scale, low, high, passes: int):
     return jax.lax.fori_loop(0, passes, halve, ends)
 
 
-def _multiplier(scale: jax.Array, power: Any) -> jax.Array:
-    return scale * jnp.exp2(power)
+def _multiplier(scale: jax.Array, x: Any) -> jax.Array:
+    return scale * _NEAR * jnp.sinh(x)
 
 
 def _keep(items: _Items, multiplier: jax.Array) -> tuple[jax.Array, ...]:

@@ -1,7 +1,6 @@
 """The Optax transformation that tests a whole update on data which did not choose it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from numbers import Real
 from typing import Any, NamedTuple
 
 import jax
@@ -184,7 +183,7 @@ def certify_updates(
 
 
 def _check(confidence: Any, backtrack: Any, change: str) -> None:
-    if isinstance(confidence, Real) and not 0 < confidence < 1:
+    if isinstance(confidence, (int, float)) and not 0 < confidence < 1:
         raise ValueError(f"confidence={confidence}: give a probability in (0, 1), such as 0.95.")
     if not isinstance(backtrack, int) or backtrack < 0:
         raise ValueError(

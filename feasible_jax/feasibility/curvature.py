@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from feasible_jax.alignment import DECREASE
-from feasible_jax.feasibility.evidence import is_hole, leaf_paths
+from feasible_jax.feasibility.evidence import zeros_of
 from feasible_jax.feasibility.rule import Evidence, Proposal
 from feasible_jax.moments.precision import accumulation_dtype
 
@@ -60,7 +60,7 @@ def init_curvature(curvature: Curvature) -> Callable[[Any], Any]:
         if curvature != "adaptive":
             return ()
         zero = jnp.zeros((), jnp.float32)
-        leaves = tuple(jnp.asarray(leaf) for _, leaf in leaf_paths(params)[0] if not is_hole(leaf))
+        leaves = zeros_of(params)  # not the parameters' own buffers, which may be donated
         steps = tuple(jnp.zeros(leaf.shape, accumulation_dtype(leaf)) for leaf in leaves)
         return CurvatureState(
             jnp.float32(_START), zero, zero, zero, leaves, steps, zero, zero, jnp.int32(0)
@@ -113,9 +113,7 @@ def curvature_rate(curvature: Curvature, proposal: Proposal, state: Any) -> tupl
     params = tuple(
         new.astype(old.dtype) for new, old in zip(proposal.params, state.params, strict=True)
     )
-    after = CurvatureState(
-        rate, rise, noise, priced, params, last, slope, error, state.steps + 1
-    )
+    after = CurvatureState(rate, rise, noise, priced, params, last, slope, error, state.steps + 1)
     return rate, after
 
 

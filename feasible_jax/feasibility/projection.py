@@ -66,8 +66,10 @@ def _project(leaves, proposal: Proposal, name: str, sign: float, noise_aware: bo
         noise = _sum(v * u * u for v, u in zip(variances, leaves, strict=True))
         harm = harm + proposal.critical[name].astype(jnp.float32) * jnp.sqrt(noise)
         length = length - _sum(variances)
-    free = harm <= 0
-    might = free | (length > 0)
+    # One observation tells nothing of noise.
+    known = jnp.isfinite(harm) & ((jnp.asarray(evidence.count) > 1) | (not noise_aware))
+    free = known & (harm <= 0)
+    might = known & (free | (length > 0))
     factor = jnp.where(free | (length <= 0), 0, sign * harm / jnp.where(length > 0, length, 1))
     moved = (u - factor.astype(u.dtype) * m for u, m in zip(leaves, means, strict=True))
     return tuple(jnp.where(free, u, v) for u, v in zip(leaves, moved, strict=True)), free, might

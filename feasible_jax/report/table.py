@@ -100,6 +100,7 @@ def columns_of(groups: Sequence[Group]) -> tuple[Column, ...]:
             Column("Forget acc. (wrong labels)", "forget_accuracy"),
             Column("True-label acc.", "forget_true_accuracy"),
         ]
+    certified = [Column("Certified %", "certified", scale=100.0, interval="never", rank=1)]
     fall = [Column("TA fell \N{LESS-THAN OR EQUAL TO}", _FALL, upper_bound=True, rank=1)]
     return (
         *forget,
@@ -112,6 +113,7 @@ def columns_of(groups: Sequence[Group]) -> tuple[Column, ...]:
         Column("ToW", "tow", digits=3, interval="page", rank=4),
         Column("RTE (min)", "rte_minutes", digits=3, interval="never", rank=1),
         Column("Kept %", "kept", scale=100.0, interval="never", rank=1),
+        *(certified if any(finite_values(group, "certified") for group in groups) else []),
         Column("lr", "learning_rate", setting=True, rank=3),
         Column("Conf.", "confidence", setting=True, rank=3),
         Column("Steps", "steps", setting=True, rank=3),

@@ -3,6 +3,7 @@ import pytest
 
 from feasible_jax.experiments.arms import ARMS, METHODS, make_feasibility, make_method
 from feasible_jax.methods.method import check_method
+from feasible_jax.unlearning.step import certificate_states, feasibility_states
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -18,8 +19,11 @@ def test_arms_are_made_once_and_all_but_plain_ask_the_same(name):
     if name == "plain":
         assert tx is None
     else:
-        requires = tx.init(jnp.zeros(2)).inner_state.requires
-        assert [(c.name, c.sign) for c in requires.constraints] == [("retain", 1), ("forget", -1)]
+        (masked,) = feasibility_states(tx.init(jnp.zeros(2)))
+        asked = [(c.name, c.sign) for c in masked.requires.constraints]
+        assert asked == [("retain", 1), ("forget", -1)]
+        certificates = certificate_states(tx.init(jnp.zeros(2)))
+        assert len(certificates) == ARMS[name].certified
 
 
 def test_unknown_names_list_the_known_ones():

@@ -3,8 +3,15 @@ import json
 import numpy as np
 import pytest
 
-from feasible_jax.experiments.outcome import Label, kept_curves, loss_curves, make_row
+from feasible_jax.experiments.outcome import (
+    Label,
+    kept_curves,
+    loss_curves,
+    make_row,
+    what_was_kept,
+)
 from feasible_jax.unlearning import History
+from feasible_jax.unlearning.history import Certificates
 
 LABEL = Label("digits", "mlp", "random", "NegGrad+", "feasible", 0)
 
@@ -56,3 +63,13 @@ def test_curves_name_what_they_are_of(built):
     losses = loss_curves(LABEL, built.task, built.task.params)
     assert losses["method"] == kept["method"] == "NegGrad+"
     assert sum(losses["forget"]) == pytest.approx(1)
+
+
+def test_the_share_certified_is_that_of_the_steps_up_to_the_best_look():
+    accepted = np.array([True, False, False, False])
+    certificates = Certificates(accepted, accepted * 1.0, np.full(4, 0.05), {})
+    history = History({}, np.linspace(0, 0.3, 4), {}, {}, ~accepted, certificates)
+    found = what_was_kept(history, 2)
+    assert found["certified"] == 0.5
+    assert found["kept"] == pytest.approx(0.05)
+    assert what_was_kept(history._replace(kept=np.zeros(0)), 0)["kept"] is None

@@ -66,6 +66,15 @@ def test_settings_that_cannot_work_leave_no_trace(tmp_path, changes):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_certified_run_says_how_much_was_certified(tmp_path):
+    outcome = run_single(replace(CONFIG, arm="certified"), tmp_path, progress=False)
+    row, certificates = outcome.study.rows[-1], outcome.result.history.certificates
+    assert row["arm"] == "feasible, curvature, certified"
+    assert row["feasible"]
+    assert row["certified"] == pytest.approx(certificates.accepted.mean())
+    assert (outcome.result.history.abstained >= ~certificates.accepted).all()
+
+
 def test_run_time_leaves_out_compilation(single):
     _, outcome = single
     assert outcome.study.rows[-1]["seconds"] > 0

@@ -1,3 +1,4 @@
+import functools
 import itertools
 
 import jax
@@ -16,26 +17,29 @@ def problem(seed, shape, scale=0.1):
     """``(update, retain mean, retain variance, forget mean)``."""
     rng = np.random.default_rng(seed)
     draw = lambda: rng.normal(size=shape)  # noqa: E731
-    return [
-        np.float32(x) for x in (scale * draw(), draw(), rng.gamma(2.0, 1.0, shape) * 2, draw())
-    ]
+    return [np.float32(x) for x in (scale * draw(), draw(), rng.gamma(2.0, 1.0, shape) * 2, draw())]
 
 
 def moments(mean, variance, count=COUNT):
     return GradientMoments(jnp.asarray(mean), jnp.asarray(variance), jnp.float32(count))
 
 
+@functools.cache
+def compiled(rho, tau, increase, confidence, **options):
+    increase = "forget" if increase else ()
+    rule = budget(rho, tau, 0.0)
+    tx = feasible_updates("retain", increase, rule=rule, confidence=confidence, **options)
+    return tx.init, jax.jit(tx.update)
+
+
 def solve(update, mean, variance, forget=None, rho=None, tau=0.0, confidence=0.95, **options):
     """Which coordinates are kept, as booleans, and the state."""
-    increase, evidence = (), {"retain": moments(mean, variance, options.pop("count", COUNT))}
+    evidence = {"retain": moments(mean, variance, options.pop("count", COUNT))}
     if forget is not None:
-        increase = "forget"
         evidence["forget"] = moments(forget, np.ones_like(forget))
-    tx = feasible_updates(
-        "retain", increase, rule=budget(rho, tau, 0.0), confidence=confidence, **options
-    )
+    init, step = compiled(rho, tau, forget is not None, confidence, **options)
     updates = jnp.asarray(update)
-    masked, state = jax.jit(tx.update)(updates, tx.init(updates), **evidence)
+    masked, state = step(updates, init(updates), **evidence)
     assert bool(jnp.all((masked == updates) | (masked == 0)))
     return np.asarray(masked != 0), state
 
@@ -62,8 +66,8 @@ def test_the_budget_is_met_and_used(shape, rho, tau):
     assert 0 < keep.mean() < 1
     assert np.sum((forget * update)[keep]) > 0
     if keep.size > 100:  # many small items fill a knapsack to the brim
-        saved = -bound(keep & (mean * update < 0), update, mean, variance, rho)[0]
-        assert spent > tau - 0.1 * saved
+        one = np.abs(mean * update) + 0.5 * (rho or 0) * update**2 * (mean**2 + variance)
+        assert spent > tau - max(2 * one.max(), 0.02 * one.sum())
 
 
 def test_it_comes_near_the_best_mask_of_all():
@@ -109,21 +113,6 @@ def test_a_sample_of_many_coordinates_finds_the_multiplier(shape):
     keep, _ = solve(update, mean, variance, forget, 300.0)
     assert bound(keep, update, mean, variance, 300.0)[0] <= 1e-4
     got = float(np.sum((forget * update)[keep]))
-    assert got > 0.95 * best_multiplier(update, mean, variance, forget, 300.0)
-
-
-def test_small_leaves_among_large_ones_count_once():
-    update, mean, variance, forget = problem(3, (300_000,), scale=0.01)
-    mean *= 0.1
-    cut = [250_000, *range(250_010, 260_000, 10)]
-    split = lambda x: [jnp.asarray(part) for part in np.split(x, cut)]  # noqa: E731
-    tx = feasible_updates("retain", "forget", rule=budget(300.0, evidence_decay=0.0))
-    evidence = {
-        "retain": GradientMoments(split(mean), split(variance), jnp.float32(COUNT)),
-        "forget": GradientMoments(split(forget), split(np.ones_like(forget)), jnp.float32(COUNT)),
-    }
-    masked, _ = tx.update(split(update), tx.init(split(update)), **evidence)
-    got = float(sum(np.sum(m * f) for m, f in zip(masked, split(forget), strict=True)))
     assert got > 0.95 * best_multiplier(update, mean, variance, forget, 300.0)
 
 
@@ -182,19 +171,15 @@ def test_every_objective_that_must_decrease_has_a_budget():
 def test_a_coordinate_of_bad_evidence_takes_no_other_along():
     update, mean, variance, forget = problem(9, (200,))
     want, _ = solve(update, mean, variance, forget)
-    for i, array in enumerate((update, mean, variance, forget)):
-        for bad in (np.nan, np.inf, -np.inf):
-            spoilt = [x.copy() for x in (update, mean, variance, forget)]
-            spoilt[i][0] = bad
-            tx = feasible_updates("retain", "forget", rule=budget(None, evidence_decay=0.0))
-            updates = jnp.asarray(spoilt[0])
-            masked, _ = tx.update(
-                updates, tx.init(updates), retain=moments(*spoilt[1:3]),
-                forget=moments(spoilt[3], np.ones_like(forget)),
-            )  # fmt: skip
-            assert masked[0] == 0
-            assert np.mean(np.asarray(masked[1:] != 0) == want[1:]) > 0.9, (i, bad)
-        assert np.isfinite(array).all()
+    for i, bad in itertools.product(range(4), (np.nan, np.inf, -np.inf)):
+        spoilt = [x.copy() for x in (update, mean, variance, forget)]
+        spoilt[i][0] = bad
+        evidence = moments(*spoilt[1:3]), moments(spoilt[3], np.ones_like(forget))
+        init, step = compiled(None, 0.0, True, 0.95)
+        updates = jnp.asarray(spoilt[0])
+        masked, _ = step(updates, init(updates), retain=evidence[0], forget=evidence[1])
+        assert masked[0] == 0, (i, bad)
+        assert np.mean(np.asarray(masked[1:] != 0) == want[1:]) > 0.9, (i, bad)
 
 
 @pytest.mark.parametrize("count", [0.0, 1.0, np.nan, np.inf])

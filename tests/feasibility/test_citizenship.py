@@ -7,7 +7,15 @@ import numpy as np
 import optax
 import pytest
 
-from feasible_jax.feasibility import coordinatewise, feasible_updates, groupwise
+from feasible_jax.alignment import loss_change
+from feasible_jax.feasibility import (
+    budget,
+    certify_updates,
+    coordinatewise,
+    feasible_updates,
+    groupwise,
+    projection,
+)
 
 PARAMS = {"body": {"w": jnp.ones((2, 3)), "b": jnp.ones(3)}, "head": jnp.ones(2)}
 
@@ -83,7 +91,17 @@ def test_any_base_optimizer(base):
     assert update._cache_size() == 1
 
 
-@pytest.mark.parametrize("rule", [coordinatewise, lambda: groupwise("row")])
+@pytest.mark.parametrize(
+    "rule",
+    [
+        coordinatewise,
+        lambda: groupwise("row"),
+        lambda: coordinatewise(curvature="adaptive", evidence_decay=0.9),
+        lambda: coordinatewise(soft=True),
+        lambda: budget(curvature=0.1),
+        projection,
+    ],
+)
 def test_masked_leaves_pass_unchanged_and_evidence_may_cover_them(rule):
     tx = optax.masked(
         feasible_updates("retain", rule=rule()), {"body": {"w": True, "b": False}, "head": False}
@@ -97,7 +115,7 @@ def test_masked_leaves_pass_unchanged_and_evidence_may_cover_them(rule):
     chex.assert_trees_all_equal_shapes_and_dtypes(after, state)
     alone = feasible_updates("retain", rule=rule())
     body, stacks = grads["body"]["w"], retain["body"]["w"]
-    want, _ = jax.jit(alone.update)(body, alone.init(body), retain=stacks)
+    want, _ = jax.jit(alone.update)(body, alone.init(body), PARAMS["body"]["w"], retain=stacks)
     chex.assert_trees_all_equal(updates["body"]["w"], want)
     assert not np.array_equal(want, body)
 
@@ -188,6 +206,49 @@ def test_multi_steps_sees_the_last_microbatch():
             updates, state = update(mean_of(retain), state, PARAMS, retain=retain)
     assert signs_agree(updates, retain)
     assert get(state) > 0
+
+
+def squares(params, x):
+    return x * sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(params))
+
+
+def certified():
+    return optax.chain(optax.sgd(0.1), certify_updates("retain", test="normal"))
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda tx: tx,
+        lambda tx: optax.apply_if_finite(tx, 3),
+        lambda tx: optax.MultiSteps(tx, 1),
+        lambda tx: optax.named_chain(("first", optax.identity()), ("last", tx)),
+        lambda tx: optax.chain(optax.trace(0.0), tx),
+    ],
+)
+def test_a_certificate_inside_other_transformations(wrap):
+    tx = wrap(certified())
+    state, update = tx.init(PARAMS), jax.jit(tx.update)
+    change = loss_change(squares, 1 + 0.1 * jnp.arange(32.0))
+    for direction in (1, -1, 1):
+        grads = jax.tree.map(lambda p, d=direction: d * p, PARAMS)
+        with jax.numpy_dtype_promotion("standard"):  # Optax's own sums need it
+            updates, state = update(grads, state, PARAMS, retain_change=change)
+        downhill = any(bool(jnp.any(u != 0)) for u in jax.tree.leaves(updates))
+        assert downhill == bool(get(state, "accepted")) == (direction > 0)
+    assert get(state, "abstentions") == 1
+    assert update._cache_size() == 1
+
+
+def test_the_confidence_of_a_certificate_can_be_injected():
+    inject = optax.inject_hyperparams(certify_updates, static_args=("backtrack", "test"))
+    tx = inject(decrease="retain", confidence=0.9, test="normal", backtrack=0)
+    state, update = tx.init(PARAMS), jax.jit(tx.update)
+    change = jax.tree_util.Partial(lambda params, updates: jnp.arange(32.0) - 19.0)  # p = 0.016
+    for confidence, accepted in ((0.9, True), (0.99, False)):
+        state.hyperparams["confidence"] = jnp.float32(confidence)
+        _, state = update(PARAMS, state, PARAMS, retain_change=change)
+        assert bool(get(state, "accepted")) == accepted
 
 
 def test_inside_scan_and_vmap():

@@ -28,9 +28,7 @@ def stacked(retain):
 
 
 def project(update, noise_aware=True, confidence=0.95, decrease="retain", increase=(), **evidence):
-    tx = feasible_updates(
-        decrease, increase, rule=projection(noise_aware), confidence=confidence
-    )
+    tx = feasible_updates(decrease, increase, rule=projection(noise_aware), confidence=confidence)
     return jax.jit(tx.update)(update, tx.init(update), **evidence)
 
 
@@ -114,3 +112,12 @@ def test_narrow_updates_keep_their_dtype():
     got, _ = project(update, retain=moments)
     assert got.dtype == jnp.bfloat16
     np.testing.assert_allclose(got.astype(jnp.float32), [0, 1], atol=1e-6)
+
+
+@pytest.mark.parametrize("noise_aware", [False, True])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_one_coordinate_of_bad_evidence_stops_the_whole_projection(noise_aware, bad):
+    """It is a sum: also where it seems to say that no harm is done."""
+    for mean in (jnp.float32([bad, 1.0]), jnp.float32([1.0, bad])):
+        moments = GradientMoments(mean, jnp.ones(2), jnp.float32(8))
+        assert not jnp.any(project(jnp.ones(2), noise_aware, retain=moments)[0])

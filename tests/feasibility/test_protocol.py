@@ -110,8 +110,8 @@ def test_init_needs_shapes_alone(any_rule, make_tree):
     chex.assert_trees_all_equal_shapes_and_dtypes(shapes, tx.init(make_tree(0)))
 
 
-def test_what_is_kept_is_the_update_itself(any_rule, drawn):
-    kept, state = masked(any_rule, *drawn)
+def test_what_is_kept_is_the_update_itself(masking_rule, drawn):
+    kept, state = masked(masking_rule, *drawn)
     for after, before in zip(jax.tree.leaves(kept), jax.tree.leaves(drawn[0]), strict=True):
         assert np.all((after == before) | (after == 0))
     flat = np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(kept)])
@@ -196,21 +196,21 @@ def test_gradients_too_small_to_square_are_not_taken_for_zero(testing_rule, draw
         chex.assert_trees_all_equal(kept, zeros_like(updates))
 
 
-def test_the_size_of_the_step_changes_no_mask(testing_rule, make_tree):
+def test_the_size_of_the_step_changes_no_mask(scaleless_rule, make_tree):
     direction = jax.tree.map(jnp.sign, make_tree(0))
     retain = make_tree(4, (SIZE,))
-    want, state = masked(testing_rule, direction, retain)
+    want, state = masked(scaleless_rule, direction, retain)
     assert 0 < state.kept < 1
     for step in (1e-36, 1e-20, 1e-8, 1e8, 1e30):
-        got, _ = masked(testing_rule, scaled(direction, step), retain)
+        got, _ = masked(scaleless_rule, scaled(direction, step), retain)
         chex.assert_trees_all_equal(jax.tree.map(jnp.sign, got), want)
 
 
-def test_the_unit_of_the_loss_changes_no_mask(looking_rule, drawn):
+def test_the_unit_of_the_loss_changes_no_mask(unitless_rule, drawn):
     updates, retain, forget = drawn
-    want, _ = masked(looking_rule, *drawn)
+    want, _ = masked(unitless_rule, *drawn)
     for scale in (1e-12, 1e-6, 1e6, 1e15):
-        got, _ = masked(looking_rule, updates, scaled(retain, scale), scaled(forget, scale))
+        got, _ = masked(unitless_rule, updates, scaled(retain, scale), scaled(forget, scale))
         chex.assert_trees_all_equal(got, want)
 
 
@@ -220,10 +220,10 @@ def test_moments_and_per_example_gradients_give_the_same_mask(moments_rule, draw
     chex.assert_trees_all_close(got, masked(moments_rule, *drawn))
 
 
-def test_swapping_the_sign_of_an_objective_swaps_its_direction(looking_rule, drawn):
+def test_swapping_the_sign_of_an_objective_swaps_its_direction(unpriced_rule, drawn):
     updates, retain, _ = drawn
-    want, _ = masked(looking_rule, updates, retain)
-    got, _ = masked(looking_rule, updates, zeros_like(retain), scaled(retain, -1))
+    want, _ = masked(unpriced_rule, updates, retain)
+    got, _ = masked(unpriced_rule, updates, zeros_like(retain), scaled(retain, -1))
     chex.assert_trees_all_equal(got, want)
 
 

@@ -1,0 +1,57 @@
+"""Whole runs: how many of the updates that were applied raised the loss of the retain set."""
+
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+from calibration_proposals import CHOOSING, CONFIDENCE
+from calibration_rules import CERTIFYING
+from calibration_task import BASES, Setting, load_task
+from calibration_truth import changes
+
+import feasible_jax as fj
+
+ARMS = {
+    "no mask, certified": (None, True),
+    "coordinatewise": (fj.coordinatewise(), False),
+    "coordinatewise, certified": (fj.coordinatewise(), True),
+    "budget": (fj.budget(), False),
+    "budget, certified": (fj.budget(), True),
+}
+
+
+def cell(setting: Setting, scenario: str, base: str, arm: str, steps: int) -> dict[str, Any]:
+    """One run of ``fj.unlearn``, every update of which is looked at with the whole retain set."""
+    task, (method, learning_rate) = load_task(setting, scenario), BASES[base]
+    before, rises = [task.params], []
+
+    def look(step: int, params: Any) -> None:
+        update = jax.tree.map(np.subtract, params, before[0])
+        if any(np.any(leaf) for leaf in jax.tree.leaves(update)):
+            rises.append(float(changes(task, before[0], update).mean()))
+        before[0] = params
+
+    rule, certified = ARMS[arm]
+    parts = [fj.feasible_updates(decrease=("retain",), rule=rule, confidence=CONFIDENCE)] * bool(
+        rule
+    )
+    parts += [fj.certify_updates(decrease=("retain",), confidence=CONFIDENCE)] * certified
+    result = fj.unlearn(
+        task.loss_fn, task.params, forget=task.forget, retain=task.retain, method=method,
+        optimizer=optax.sgd(learning_rate), feasibility=optax.chain(*parts), steps=steps,
+        batch_size=CHOOSING, certify_batch_size=CERTIFYING, chunk_size=1, on_chunk=look,
+        progress=False,
+    )  # fmt: skip
+    about = {"scenario": scenario, "base": base, "arm": arm, "steps": len(result.history.kept)}
+    about |= {"applied": len(rises), "loss_up": sum(rise > 0 for rise in rises)}
+    about["sum_of_rises"] = float(f"{sum(max(rise, 0) for rise in rises):.4g}")
+    for name in ("forget", "retain"):
+        for when, params in (("before", task.params), ("after", result.params)):
+            about[f"{name}_{when}"] = _accuracy(task, params, getattr(task, name))
+    return about
+
+
+def _accuracy(task: fj.Task, params: Any, examples: fj.Examples) -> float:
+    predicted = np.asarray(task.predict_fn(params, examples.inputs)).argmax(-1)
+    return round(100 * float(np.mean(predicted == np.asarray(examples.labels))), 2)
