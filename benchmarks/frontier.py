@@ -36,8 +36,10 @@ class Limits:
 
     steps: int = 1400
     """Steps of a run at most."""
-    look_every: int = 25
-    """Steps between two looks at the accuracies."""
+    check_every: int = 5
+    """Steps between two looks at the forget accuracy, of which the first at the target ends it."""
+    look_every: int = 50
+    """Steps between two looks at all accuracies, a multiple of the former."""
     batch_size: int = 128
     """Examples drawn from each set at a step."""
 
@@ -74,7 +76,7 @@ def main(options: Options) -> None:
     config, limits = preset("fashion_mnist").task, options.limits
     if options.smoke:
         config = TaskConfig(train_size=150, validation_size=50, test_size=50, epochs=3)
-        limits = Limits(steps=4, look_every=2, batch_size=8)
+        limits = Limits(steps=4, check_every=1, look_every=2, batch_size=8)
     ledger = Ledger(options.folder, {"task": plain(config), "limits": plain(limits)})
     cells = [
         (seed, scenario, method, arm)

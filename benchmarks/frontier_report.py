@@ -75,7 +75,7 @@ def _page(data: dict[str, Any]) -> str:
         "",
         "Fashion-MNIST, 6,000 training images, the built-in CNN. Each arm runs, with batches of "
         f"{limits['batch_size']}, until the forget accuracy is at most half a point above the "
-        f"retrained model's, looked at every {limits['look_every']} steps, or for "
+        f"retrained model's, looked at every {limits['check_every']} steps, or for "
         f"{limits['steps']} steps. Each chose among three settings on validation data with the "
         "first seed; certified arms took over the setting of the arm that they certify. Means over "
         "seeds, with 95% Student intervals. Seconds include the looks and the compilation. "

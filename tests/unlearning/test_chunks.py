@@ -83,3 +83,27 @@ def test_no_step_is_taken_beyond_the_run(loss, params, sets):
         jax.block_until_ready(run(*args, make_limits(1)))
         jax.effects_barrier()
         assert 0 < len(calls) <= 2 * 6  # two sets, six draws
+
+
+def test_patience_ends_scans_and_single_dispatches_alike(loss, params, sets):
+    """A learning rate that is 0 from the third step on, and again not from the eighth on."""
+    rate = optax.join_schedules([lambda t: 0.1, lambda t: 0.0, lambda t: 0.1], [2, 7])
+    tx = optax.with_extra_args_support(optax.sgd(rate))
+    params = jax.tree.map(jnp.asarray, params)
+    step = jax.jit(make_step(Problem(loss, None, None), neg_grad_plus(0.5), tx, {}, 6, "auto"))
+    args = (
+        first_state(params, tx.init(params), jax.random.key(0)),
+        jax.tree.map(jnp.asarray, sets),
+        params,
+    )
+    scan = jax.jit(lambda *a: chunks._scan(step, 10, *a))
+    for patience, taken, idle in ((1, 3, 1), (3, 5, 3), (5, 7, 5), (6, 10, 0), (None, 10, 0)):
+        limits = make_limits(20, patience)
+        scanned, many = scan(*args, limits)
+        single, few = chunks._dispatch(step, 10, *args, limits)
+        for state in (scanned, single):
+            assert (int(state.step), int(state.idle)) == (taken, idle)
+            assert bool(chunks.is_over(state, limits)) == (taken < 10)
+        assert int(many.alive.sum()) == len(few.alive) == taken
+        np.testing.assert_allclose(scanned.params["w"], single.params["w"], atol=1e-6)
+        assert many.abstained[:taken].tolist() == few.abstained.tolist()

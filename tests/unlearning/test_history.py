@@ -5,11 +5,11 @@ from feasible_jax.unlearning.history import history_of
 from feasible_jax.unlearning.step import Record
 
 
-def record(first, alive):
+def record(first, alive, certificate=None):
     steps = np.arange(first, first + len(alive), dtype=np.float32)
     return Record(
         losses={"forget": steps}, kept=steps / 10, kept_per_leaf={"w": -steps},
-        pass_rate={"retain": steps + 1}, abstained=steps > 3, certificate={}, alive=np.array(alive),
+        pass_rate={"retain": steps + 1}, abstained=steps > 3, certificate=certificate or {}, alive=np.array(alive),
     )  # fmt: skip
 
 
@@ -26,3 +26,21 @@ def test_steps_that_were_not_taken_are_left_out(taken):
     history = history_of([record(0, [i < taken for i in range(3)])])
     assert len(history.kept) == taken
     np.testing.assert_array_equal(history.losses["forget"], np.arange(taken))
+
+
+def test_certificates_are_joined_and_cut_like_all_else():
+    def chunk(first, alive):
+        steps = np.arange(first, first + len(alive), dtype=np.float32)
+        certificate = {
+            "accepted": steps > 1, "scale": steps, "level": steps / 100,
+            "p_value": {"retain": steps / 10},
+        }  # fmt: skip
+        return record(first, alive, certificate)
+
+    history = history_of([chunk(0, [True] * 3), chunk(3, [True, False])], "enough")
+    assert history.certificates is not None
+    assert history.certificates.accepted.tolist() == [False, False, True, True]
+    np.testing.assert_array_equal(history.certificates.scale, np.arange(4))
+    np.testing.assert_allclose(history.certificates.p_value["retain"], np.arange(4) / 10)
+    assert history.stop == "enough"
+    assert history_of([record(0, [True])]).certificates is None

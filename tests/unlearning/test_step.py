@@ -7,6 +7,7 @@ import pytest
 import feasible_jax as fj
 from feasible_jax.methods import Method, Objective, Problem, gradient_ascent, neg_grad_plus
 from feasible_jax.unlearning.step import (
+    certified_constraints,
     feasibility_states,
     first_state,
     make_limits,
@@ -179,3 +180,18 @@ def test_a_state_keeps_its_types(loss, params, sets):
     states, _ = steps_of(gradient_ascent(), loss, params, sets, tx, 1)
     before, after = (jax.eval_shape(lambda s=state: s) for state in states)
     assert before == after
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda tx: tx,
+        lambda tx: optax.chain(optax.sgd(0.1), optax.chain(feasible(), tx)),
+        lambda tx: optax.apply_if_finite(optax.chain(optax.sgd(0.1), tx), 3),
+    ],
+)
+def test_certificates_are_read_through_any_wrapper(wrap, params):
+    both = fj.certify_updates(("retain", "group"), change="direction")
+    state = wrap(both).init(jax.tree.map(jnp.asarray, params))
+    assert certified_constraints(state) == {"retain": "direction", "group": "direction"}
+    assert set(merged_requirements(state)) <= {"retain"}
