@@ -25,6 +25,7 @@ import numpy as np
 import tyro
 from calibration_plot import write_plot
 from calibration_populations import POPULATIONS, Population
+from calibration_proposals import RULES
 from calibration_report import markdown
 from calibration_summary import summary
 from calibration_task import BASES, Setting
@@ -43,23 +44,29 @@ class Options:
     """Of the synthetic populations."""
     draws: int = 10_000
     """Batches of a synthetic population."""
-    real_draws: int = 4_000
+    real_draws: int = 2_000
     """Batches of a real one."""
+    real_batch_sizes: tuple[int, ...] = (64, 256)
+    """Of the real populations."""
     bootstrap_draws: int = 2_000
     """How many of both the bootstrap sees."""
     scenarios: tuple[str, ...] = ("random", "corrupted_labels")
     """Of the real populations; rules and runs take the first."""
-    points: tuple[int, ...] = (0, 20, 50, 100)
+    points: tuple[int, ...] = (0, 50, 100, 200)
     """Steps of a real run at which updates are looked at."""
+    rules: tuple[str, ...] = tuple(RULES)
+    """The selection rules."""
+    arms: tuple[str, ...] = tuple(calibration_runs.ARMS)
+    """The arms of whole runs."""
     bases: tuple[str, ...] = tuple(BASES)
     """The base methods of real populations and of runs."""
     rule_bases: tuple[str, ...] = ("gradient ascent", "NegGrad+")
     """The base methods whose updates the rules select from."""
-    rule_draws: int = 50
+    rule_draws: int = 25
     """Draws of batches at each point for the rules."""
-    loss_draws: int = 15
+    loss_draws: int = 8
     """For how many of them the true change of the loss is taken where there is no certificate."""
-    run_steps: int = 100
+    run_steps: int = 60
     """Steps of the whole runs."""
     cache: Path = Path("calibration_cache")
     """A folder for trained models."""
@@ -80,9 +87,10 @@ class Options:
 
 
 _SMOKE = {
-    "batch_sizes": (32, 64), "draws": 40, "real_draws": 20, "bootstrap_draws": 10,
+    "batch_sizes": (64,), "real_batch_sizes": (64,), "draws": 40, "real_draws": 20, "bootstrap_draws": 10,
     "scenarios": ("random",), "points": (0, 2), "rule_draws": 2, "loss_draws": 1, "run_steps": 3,
     "bases": ("gradient ascent",), "rule_bases": ("gradient ascent",),
+    "rules": ("no mask", "coordinatewise"), "arms": ("coordinatewise, certified",),
 }  # fmt: skip
 
 Part = tuple[str, Callable[[], list[dict[str, Any]]]]
@@ -99,7 +107,12 @@ def parts(options: Options) -> Iterator[Part]:
             yield (
                 f"real/{scenario}/{base}",
                 lambda s=scenario, b=base: calibration_real.cells(
-                    setting, s, b, options.real_draws, options.bootstrap_draws
+                    setting,
+                    s,
+                    b,
+                    options.real_batch_sizes,
+                    options.real_draws,
+                    options.bootstrap_draws,
                 ),
             )
     scenario = options.scenarios[0]
@@ -108,10 +121,10 @@ def parts(options: Options) -> Iterator[Part]:
             yield (
                 f"rules/{scenario}/{base}/{step}",
                 lambda b=base, s=step: calibration_rules.cells(
-                    setting, scenario, b, s, options.rule_draws, options.loss_draws
+                    setting, scenario, b, s, options.rules, options.rule_draws, options.loss_draws
                 ),
             )
-    for arm in calibration_runs.ARMS if "runs" in options.kinds else ():
+    for arm in options.arms if "runs" in options.kinds else ():
         for base in options.bases:
             yield (
                 f"runs/{scenario}/{base}/{arm}",

@@ -52,11 +52,10 @@ def write_plot(results: Results, path: Path) -> None:
     )  # fmt: skip
     bar.ax.tick_params(labelsize=8)
     bar.set_ticklabels([f"{bound:g}" for bound in _BOUNDS])
-    for bound, batch in ((1.25, "B ≥ 256"), (2, "B ≥ 64")):
-        bar.ax.axvline(bound, color="black", linewidth=2)
-        place = (_BOUNDS.index(bound) / (len(_BOUNDS) - 1), 1.15)
-        text = f"target, {batch}"
-        bar.ax.annotate(text, place, xycoords="axes fraction", ha="center", fontsize=7)
+    for bound, text, side in ((1.25, "target, B ≥ 256", "right"), (2, "target, B ≥ 64", "left")):
+        place = _BOUNDS.index(bound) / (len(_BOUNDS) - 1), 1.2
+        bar.ax.axvline(bound, color="black", linewidth=2.5)
+        bar.ax.annotate(text, place, xycoords="axes fraction", ha=side, fontsize=8)
     figure.savefig(path, dpi=150)
     plt.close(figure)
 

@@ -11,12 +11,16 @@ from calibration_task import Setting, load_task, run_points
 from calibration_truth import changes
 from jax.flatten_util import ravel_pytree
 
-BATCH_SIZES = (64, 256)
 RULES = {"no mask": "unmasked", "coordinatewise": "masked"}
 
 
 def cells(
-    setting: Setting, scenario: str, base: str, draws: int, bootstrap_draws: int
+    setting: Setting,
+    scenario: str,
+    base: str,
+    batch_sizes: tuple[int, ...],
+    draws: int,
+    bootstrap_draws: int,
 ) -> list[dict[str, Any]]:
     """A row for each point, mask, kind of change, batch size and test."""
     task = load_task(setting, scenario)
@@ -34,14 +38,16 @@ def cells(
                 if not found.std() > 0:  # nothing passed the mask
                     continue
                 about["skewness"] = _rounded(scipy.stats.skew(found))
-                rows += [about | row for row in _tested(found, draws, bootstrap_draws)]
+                rows += [about | row for row in _tested(found, batch_sizes, draws, bootstrap_draws)]
     return rows
 
 
-def _tested(found: np.ndarray, draws: int, bootstrap_draws: int) -> list[dict[str, Any]]:
+def _tested(
+    found: np.ndarray, batch_sizes: tuple[int, ...], draws: int, bootstrap_draws: int
+) -> list[dict[str, Any]]:
     standard = (found - found.mean()) / found.std()
     rows = []
-    for size in BATCH_SIZES:
+    for size in batch_sizes:
         rng = np.random.default_rng(size)
 
         def draw(count: int, size: int = size, rng: np.random.Generator = rng) -> np.ndarray:

@@ -7,9 +7,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from calibration_proposals import CONFIDENCE, RULES, proposals
+from calibration_proposals import CONFIDENCE, proposals
 from calibration_task import Setting, load_task, run_points
-from calibration_truth import changes, gradient
+from calibration_truth import gradient, losses
 from jax.flatten_util import ravel_pytree
 
 import feasible_jax as fj
@@ -28,7 +28,13 @@ CERTIFICATES = {
 
 
 def cells(
-    setting: Setting, scenario: str, base: str, step: int, draws: int, loss_draws: int
+    setting: Setting,
+    scenario: str,
+    base: str,
+    step: int,
+    rules: tuple[str, ...],
+    draws: int,
+    loss_draws: int,
 ) -> list[dict[str, Any]]:
     """A row for each rule and certificate, at one point of a run.
 
@@ -37,6 +43,7 @@ def cells(
       scenario: what is to be forgotten.
       base: the base method's name.
       step: the point.
+      rules: by name.
       draws: of batches.
       loss_draws: for how many of them the true change of the loss is taken of the updates without a
         certificate; of those that pass one, it always is.
@@ -44,20 +51,21 @@ def cells(
     Returns:
       ``applied``: updates that were not zero; ``slope_up``: how many of them have
       ``<grad R, update> > 0`` on the whole retain set; ``loss_known`` and ``loss_up``: of how many
-      the change of the whole retain loss is known, and how many raise it.
+      the change of the whole retain loss is known, and how many raise it; ``rise``: the sum of
+      those rises.
     """
     task, params = load_task(setting, scenario), run_points(setting, scenario, base)[step]
     retain, unravel = jax.tree.map(jnp.asarray, task.retain), ravel_pytree(params)[1]
-    slope = ravel_pytree(gradient(task, params))[0]
-    slope = np.asarray(slope, np.float64)
-    propose = proposals(setting, scenario, base, tuple(RULES))
+    slope = np.asarray(ravel_pytree(gradient(task, params))[0], np.float64)
+    before = losses(task, params)
+    propose = proposals(setting, scenario, base, rules)
     certify = {
         name: _certify(setting, scenario, *about[:2]) for name, about in CERTIFICATES.items()
     }
     about = {"scenario": scenario, "base": base, "step": step}
     rows = {
         (rule, name): about | {"rule": rule, "certificate": name, "draws": 0} | _NOTHING
-        for rule in RULES
+        for rule in rules
         for name in ("none", *CERTIFICATES)
     }
     for number in range(draws):
@@ -66,12 +74,12 @@ def cells(
         )
         updates, chosen_on = propose(params, propose_key)
         fresh = draw_batch(certify_key, retain, CERTIFYING)
-        for rule, flat in zip(RULES, updates, strict=True):
+        for rule, flat in zip(rules, updates, strict=True):
             up = bool(np.asarray(flat, np.float64) @ slope > 0)
             scales = {"none": float(jnp.any(flat != 0))}
             for name, (_, _, same) in CERTIFICATES.items():
                 scales[name] = float(certify[name](params, flat, chosen_on if same else fresh))
-            rises: dict[float, bool] = {}
+            rises: dict[float, float] = {}
             for name, scale in scales.items():
                 row = rows[rule, name]
                 row["draws"] += 1
@@ -82,14 +90,17 @@ def cells(
                 if name == "none" and number >= loss_draws:
                     continue
                 if scale not in rises:
-                    rise = changes(task, params, unravel(scale * flat)).mean()
-                    rises[scale] = bool(rise > 0)
+                    moved = jax.tree.map(jnp.add, params, unravel(scale * flat))
+                    rises[scale] = float((losses(task, moved) - before).mean())
                 row["loss_known"] += 1
-                row["loss_up"] += rises[scale]
+                row["loss_up"] += int(rises[scale] > 0)
+                row["rise"] += max(rises[scale], 0.0)
+    for row in rows.values():
+        row["rise"] = float(f"{row['rise']:.4g}")
     return list(rows.values())
 
 
-_NOTHING = {"applied": 0, "slope_up": 0, "loss_known": 0, "loss_up": 0}
+_NOTHING = {"applied": 0, "slope_up": 0, "loss_known": 0, "loss_up": 0, "rise": 0.0}
 
 
 @cache

@@ -8,7 +8,7 @@ import optax
 from calibration_proposals import CHOOSING, CONFIDENCE
 from calibration_rules import CERTIFYING
 from calibration_task import BASES, Setting, load_task
-from calibration_truth import changes
+from calibration_truth import losses
 
 import feasible_jax as fj
 
@@ -24,13 +24,15 @@ ARMS = {
 def cell(setting: Setting, scenario: str, base: str, arm: str, steps: int) -> dict[str, Any]:
     """One run of ``fj.unlearn``, every update of which is looked at with the whole retain set."""
     task, (method, learning_rate) = load_task(setting, scenario), BASES[base]
-    before, rises = [task.params], []
+    last, rises = [task.params, losses(task, task.params)], []
+    at_first = last[1].mean()
 
     def look(step: int, params: Any) -> None:
-        update = jax.tree.map(np.subtract, params, before[0])
-        if any(np.any(leaf) for leaf in jax.tree.leaves(update)):
-            rises.append(float(changes(task, before[0], update).mean()))
-        before[0] = params
+        pairs = zip(jax.tree.leaves(params), jax.tree.leaves(last[0]), strict=True)
+        if any(np.any(np.asarray(new) != np.asarray(old)) for new, old in pairs):
+            now = losses(task, params)
+            rises.append(float((now - last[1]).mean()))
+            last[:] = params, now
 
     rule, certified = ARMS[arm]
     parts = [fj.feasible_updates(decrease=("retain",), rule=rule, confidence=CONFIDENCE)] * bool(
@@ -45,7 +47,9 @@ def cell(setting: Setting, scenario: str, base: str, arm: str, steps: int) -> di
     )  # fmt: skip
     about = {"scenario": scenario, "base": base, "arm": arm, "steps": len(result.history.kept)}
     about |= {"applied": len(rises), "loss_up": sum(rise > 0 for rise in rises)}
-    about["sum_of_rises"] = float(f"{sum(max(rise, 0) for rise in rises):.4g}")
+    about |= {"rise": float(f"{sum(max(rise, 0) for rise in rises):.4g}")}
+    about |= {"retain_loss_before": float(f"{at_first:.4g}")}
+    about |= {"retain_loss_after": float(f"{last[1].mean():.4g}")}
     for name in ("forget", "retain"):
         for when, params in (("before", task.params), ("after", result.params)):
             about[f"{name}_{when}"] = _accuracy(task, params, getattr(task, name))

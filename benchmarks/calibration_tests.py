@@ -23,8 +23,8 @@ POWER_SHIFT = 4.0
 
 # The bootstrap costs a thousand times what the others do; 200 times every level here is whole.
 _RESAMPLES = 199
-# Numbers that a test is shown at once.
-_AT_ONCE = 2**14
+# Numbers that a test is shown at once, so that what it makes of them fits a cache.
+_AT_ONCE, _AT_ONCE_RESAMPLED = 2**14, 2**10
 
 TESTS: dict[str, MeanTest] = {name: resolve_mean_test(name) for name in MEAN_TESTS} | {
     "bootstrap": bootstrap_test(_RESAMPLES)
@@ -80,8 +80,10 @@ def _rejections(test: MeanTest, values: np.ndarray) -> list[int]:
 
 @cache
 def _p_values(test: MeanTest) -> Callable[[jax.Array], jax.Array]:
+    at_once = _AT_ONCE_RESAMPLED if test.name == "bootstrap" else _AT_ONCE
+
     def all_of(values: jax.Array) -> jax.Array:
-        rows = max(1, _AT_ONCE // values.shape[1])
+        rows = max(1, at_once // values.shape[1])
         return jax.lax.map(lambda v: test.p_value(v, None, None), values, batch_size=rows)
 
     return jax.jit(all_of)

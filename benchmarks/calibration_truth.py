@@ -1,6 +1,7 @@
 """The truth about an update: what it does to every example of the whole retain set."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any
 
 import jax
@@ -9,7 +10,8 @@ import numpy as np
 
 import feasible_jax as fj
 
-_AT_ONCE = 256
+# As many as fit a cache.
+_AT_ONCE = 128
 
 _change = jax.jit(lambda change, params, updates: change(params, updates))
 
@@ -21,28 +23,32 @@ def changes(task: fj.Task, params: Any, updates: Any, first_order: bool = False)
     return np.concatenate([np.asarray(part, np.float64) for part in parts])
 
 
+def losses(task: fj.Task, params: Any) -> np.ndarray:
+    """The loss of every retained example, rounded as ``loss_change`` has it."""
+    parts = [_losses(task.loss_fn)(params, part) for part in _parts(task)]
+    return np.concatenate([np.asarray(part, np.float64) for part in parts])
+
+
 def gradient(task: fj.Task, params: Any) -> Any:
     """The gradient of the mean loss of the retain set, in float64."""
-    total = None
+    total = jax.tree.map(lambda p: np.zeros(p.shape), params)
     for part in _parts(task):
-        grad = jax.tree.map(
-            lambda g: np.asarray(g, np.float64), _gradient(task.loss_fn)(params, part)
-        )
-        total = grad if total is None else jax.tree.map(np.add, total, grad)
+        total = jax.tree.map(np.add, total, _gradient(task.loss_fn)(params, part))
     return jax.tree.map(lambda g: g / len(task.retain.labels), total)
 
 
-def _gradient(loss_fn: Any) -> Any:
-    return _gradients.setdefault(loss_fn, jax.jit(jax.grad(_summed(loss_fn))))
+@cache
+def _losses(loss_fn: Callable) -> Callable:
+    return jax.jit(jax.vmap(loss_fn, in_axes=(None, 0)))
 
 
-_gradients: dict[Any, Any] = {}
-
-
-def _summed(loss_fn: Any) -> Any:
-    return lambda params, batch: jnp.sum(jax.vmap(loss_fn, in_axes=(None, 0))(params, batch))
+@cache
+def _gradient(loss_fn: Callable) -> Callable:
+    return jax.jit(jax.grad(lambda params, batch: jnp.sum(_losses(loss_fn)(params, batch))))
 
 
 def _parts(task: fj.Task) -> Iterator[Any]:
-    for start in range(0, len(task.retain.labels), _AT_ONCE):
-        yield jax.tree.map(lambda x: x[start : start + _AT_ONCE], task.retain)  # noqa: B023
+    inputs, labels = task.retain
+    for start in range(0, len(labels), _AT_ONCE):
+        some = slice(start, start + _AT_ONCE)
+        yield fj.Examples(inputs[some], labels[some])

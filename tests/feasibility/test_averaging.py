@@ -74,7 +74,7 @@ def test_an_unsound_batch_leaves_no_trace(spoil):
     clean, want = fold(batches, 0.7)
     jax.tree.map(np.testing.assert_array_equal, average, want)
     jax.tree.map(np.testing.assert_array_equal, seen[4:], clean[3:])
-    first, empty = fold([spoil(batches[5])], 0.7)
+    _, empty = fold([spoil(batches[5])], 0.7)
     jax.tree.map(np.testing.assert_array_equal, empty, empty_average((jnp.zeros(3),)))
 
 
@@ -114,7 +114,7 @@ def test_evidence_over_time_has_the_power_that_its_count_promises(binomial):
 @pytest.mark.parametrize("needs", ["mean", "nothing", "per_example"])
 def test_only_moments_can_be_averaged(needs):
     rule = Rule("mine", needs, stateless, lambda proposal, state: (None, state), 0.5)
-    with pytest.raises(ValueError, match="'mine'.*only moments"):
+    with pytest.raises(ValueError, match=r"'mine'.*only moments"):
         feasible_updates("retain", rule=rule)
 
 

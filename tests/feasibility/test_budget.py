@@ -104,12 +104,12 @@ def best_multiplier(update, mean, variance, forget, rho):
 
 @pytest.mark.parametrize("shape", [(4096, 64), (3000, 90), (70_000,)])
 def test_a_sample_of_many_coordinates_finds_the_multiplier(shape):
-    """Also where every 64th coordinate, a column, is like no other."""
+    """Also where every 16th coordinate, as many columns, is like no other."""
     update, mean, variance, forget = problem(0, shape, scale=0.01)
     mean *= 0.1
     if len(shape) > 1:
-        forget[:, 0] = 0
-        update[:, 0] *= 1e-3
+        forget[:, ::16] = 0
+        update[:, ::16] *= 1e-3
     keep, _ = solve(update, mean, variance, forget, 300.0)
     assert bound(keep, update, mean, variance, 300.0)[0] <= 1e-4
     got = float(np.sum((forget * update)[keep]))
@@ -134,7 +134,7 @@ def test_what_fits_whole_is_kept_whole():
 
 
 def test_where_nothing_fits_nothing_is_kept():
-    update, mean, variance, forget = problem(6, (30,))
+    update, _, variance, forget = problem(6, (30,))
     harmful = np.sign(update)
     for f in (None, forget):
         keep, state = solve(update, harmful, variance, f)
@@ -185,7 +185,7 @@ def test_a_coordinate_of_bad_evidence_takes_no_other_along():
 @pytest.mark.parametrize("count", [0.0, 1.0, np.nan, np.inf])
 @pytest.mark.parametrize("test", ["student", "normal"])
 def test_no_two_observations_let_nothing_pass(count, test):
-    update, mean, _, _ = problem(10, (20,))
+    update, *_ = problem(10, (20,))
     for certain in (-np.sign(update), np.zeros(20, np.float32)):
         keep, _ = solve(update, certain, np.zeros(20, np.float32), count=count, test=test)
         assert not keep.any()

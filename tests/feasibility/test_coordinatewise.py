@@ -108,7 +108,7 @@ def test_a_coordinate_of_bad_evidence_takes_no_other_along():
 
 
 def priced_sample(seed, size=16, fields=600):
-    """An update and two sets' evidence, of which many coordinates fail for their curvature alone."""
+    """An update and evidence of two sets; many coordinates fail for their curvature alone."""
     rng = np.random.default_rng(seed)
     update = rng.normal(size=fields) * 10.0 ** rng.uniform(-3, 0, fields)
     a, b = (rng.normal(size=fields) + rng.normal(size=(size, fields)) for _ in range(2))

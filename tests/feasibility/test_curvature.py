@@ -73,7 +73,7 @@ def test_evidence_that_is_not_finite_teaches_nothing():
 
 
 def test_noise_alone_is_no_curvature():
-    """The gradient's noise is ten times its size: the rate moves little, and is no rate of noise."""
+    """Noise ten times the size of the gradient: the rate is not the one that noise would feign."""
     for seed in range(4):
         rates, _ = run(60, noise=10.0, seed=seed)
         assert np.all((rates >= 1) & (rates <= 1e7))
@@ -101,7 +101,7 @@ def test_the_rate_learnt_is_the_rate_charged():
 @pytest.mark.parametrize("rule", [coordinatewise(curvature="adaptive"), budget()])
 def test_it_needs_the_parameters(rule):
     tx = feasible_updates("retain", rule=rule)
-    with pytest.raises(TypeError, match="curvature='adaptive'.*pass params"):
+    with pytest.raises(TypeError, match=r"curvature='adaptive'.*pass params"):
         tx.update(jnp.ones(2), tx.init(jnp.ones(2)), retain=jnp.ones((4, 2)))
 
 

@@ -9,7 +9,8 @@ def record(first, alive, certificate=None):
     steps = np.arange(first, first + len(alive), dtype=np.float32)
     return Record(
         losses={"forget": steps}, kept=steps / 10, kept_per_leaf={"w": -steps},
-        pass_rate={"retain": steps + 1}, abstained=steps > 3, certificate=certificate or {}, alive=np.array(alive),
+        pass_rate={"retain": steps + 1}, abstained=steps > 3,
+        certificate=certificate or {}, alive=np.array(alive),
     )  # fmt: skip
 
 

@@ -170,7 +170,7 @@ def test_built_in(assert_oracle, normal, integers, name):
 
 
 def test_equinox(assert_oracle, normal):
-    eqx = pytest.importorskip("equinox", reason="equinox is no dependency; its models are trees")
+    eqx = pytest.importorskip("equinox", reason="its models are trees, no dependency of ours")
     model = eqx.nn.MLP(4, 3, 8, 2, key=jax.random.key(0))
     params, static = eqx.partition(model, eqx.is_inexact_array)
     assert_oracle(lambda p, x: squashed(eqx.combine(p, static)(x)), params, normal(B, 4))

@@ -1,0 +1,103 @@
+"""What selection rules and whole runs let pass, as tables."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from calibration_counts import Share
+from calibration_tables import table
+
+Row = dict[str, Any]
+
+CERTIFICATES = {
+    "none": "no certificate",
+    "loss, the batch that chose": "loss, the batch that chose",
+    "loss": "loss",
+    "loss, 3 halvings": "loss, up to 3 halvings",
+    "direction": "direction",
+}
+_MEANING = """Each rule selects at 5% from the same proposals, on batches of 64; each certificate,
+at 5%, sees 256 fresh examples, or in one column the 64 that chose. An update does harm where the
+mean over the whole retain set says so: in its slope, `<grad R, update> > 0`, or in its loss.
+
+A cell holds how many of the updates that were applied do harm, and in brackets how many these are
+of all draws, in percent. **The second figure is what a certificate bounds**, at 5%. It says
+nothing of the first: where no update is good, few pass, and all of these are errors."""
+
+
+def rule_tables(rows: list[Row]) -> list[str]:
+    """What each rule applied, by base method."""
+    sections = ["## Rules, with and without a certificate", _MEANING]
+    for base in dict.fromkeys(row["base"] for row in rows):
+        mine = [row for row in rows if row["base"] == base]
+        draws = count(mine, "draws", mine[0]["rule"], "none")
+        steps = ", ".join(str(step) for step in sorted({row["step"] for row in mine}))
+        sections += [
+            f"### {base}: {draws} draws at steps {steps}",
+            "Harm to first order:",
+            _table(mine, lambda *which: cell(*harm(*which, "slope"))),
+            "Harm to the loss (without a certificate, known for a part of the draws):",
+            _table(mine, lambda *which: cell(*harm(*which, "loss"))),
+            "Mean rise of the retain loss where it rises, in nats:",
+            _table(mine, _rise),
+        ]
+    return sections
+
+
+def run_table(rows: list[Row]) -> list[str]:
+    """What whole runs applied."""
+    head = (
+        "method", "arm", "steps", "applied", "raise the loss", "percent of applied", "retain loss",
+        "forget acc.", "retain acc.",
+    )  # fmt: skip
+    body = [
+        (
+            row["base"], row["arm"], str(row["steps"]), str(row["applied"]), str(row["loss_up"]),
+            Share(row["loss_up"], row["applied"]).percent(interval=True),
+            f"{row['retain_loss_before']:.2g} to {row['retain_loss_after']:.2g}",
+            f"{row['forget_before']:.1f} to {row['forget_after']:.1f}",
+            f"{row['retain_before']:.1f} to {row['retain_after']:.1f}",
+        )
+        for row in sorted(rows, key=lambda row: row["base"])
+    ]  # fmt: skip
+    about = (
+        "Runs of `fj.unlearn` on the first scenario; rules and certificates at 5% a step, without "
+        "spending. After each step, the loss of the whole retain set."
+    )
+    return ["## Whole runs", about, table(head, body, left=2)]
+
+
+def harm(rows: Iterable[Row], rule: str, certificate: str, what: str) -> tuple[Share, Share]:
+    """How many updates harm the ``"slope"`` or the ``"loss"``: of those applied, of all draws."""
+    rows = list(rows)
+    known = "applied" if what == "slope" else "loss_known"
+    harmful = count(rows, f"{what}_up", rule, certificate)
+    applied, looked_at = (count(rows, name, rule, certificate) for name in ("applied", known))
+    # Not every draw was looked at: as many of the rest were applied.
+    draws = count(rows, "draws", rule, certificate)
+    draws = round(draws * looked_at / applied) if applied else draws
+    return Share(harmful, looked_at), Share(harmful, draws)
+
+
+def cell(of_applied: Share, of_draws: Share) -> str:
+    """Both shares in a cell."""
+    return f"{of_applied.count} of {of_applied.total} ({of_draws.percent()})"
+
+
+def count(rows: Iterable[Row], what: str, rule: str, certificate: str) -> Any:
+    """A figure added up over points."""
+    return sum(
+        row[what] for row in rows if row["rule"] == rule and row["certificate"] == certificate
+    )
+
+
+def _table(rows: list[Row], entry) -> str:
+    body = [
+        [rule, *(entry(rows, rule, name) for name in CERTIFICATES)]
+        for rule in dict.fromkeys(row["rule"] for row in rows)
+    ]
+    return table(["rule", *CERTIFICATES.values()], body)
+
+
+def _rise(rows: list[Row], rule: str, certificate: str) -> str:
+    risen = count(rows, "loss_up", rule, certificate)
+    return f"{count(rows, 'rise', rule, certificate) / risen:.1g}" if risen else "-"
