@@ -87,10 +87,10 @@ class Options:
 
 
 _SMOKE = {
-    "batch_sizes": (64,), "real_batch_sizes": (64,), "draws": 40, "real_draws": 20, "bootstrap_draws": 10,
-    "scenarios": ("random",), "points": (0, 2), "rule_draws": 2, "loss_draws": 1, "run_steps": 3,
-    "bases": ("gradient ascent",), "rule_bases": ("gradient ascent",),
+    "batch_sizes": (64,), "real_batch_sizes": (64,), "scenarios": ("random",), "points": (0, 2),
+    "draws": 40, "real_draws": 20, "bootstrap_draws": 10, "rule_draws": 2, "loss_draws": 1,
     "rules": ("no mask", "coordinatewise"), "arms": ("coordinatewise, certified",),
+    "bases": ("gradient ascent",), "rule_bases": ("gradient ascent",), "run_steps": 3,
 }  # fmt: skip
 
 Part = tuple[str, Callable[[], list[dict[str, Any]]]]

@@ -23,29 +23,27 @@ def write_plot(results: Results, path: Path) -> None:
     """Write the picture; its format follows the suffix."""
     found = Rejections(results)
     rows = {real: found.populations(real) for real in (False, True) if found.populations(real)}
-    sizes = sorted({size for real in rows for size in found.batch_sizes(real)})
+    sizes = {real: found.batch_sizes(real) for real in rows}
     tests = {real: found.tests(real) for real in rows}
-    widths = [max(len(tests[real]) for real in rows)] * len(sizes)
+    columns, width = max(map(len, sizes.values())), max(map(len, tests.values()))
     heights = [len(names) for names in rows.values()]
     figure, grid = plt.subplots(
-        len(rows), len(sizes), figsize=(3.4 + 0.26 * sum(widths), 2.4 + 0.22 * sum(heights)),
-        squeeze=False, width_ratios=widths, height_ratios=heights, layout="constrained",
+        len(rows), columns, figsize=(2.6 + 0.26 * columns * width, 2.4 + 0.22 * sum(heights)),
+        squeeze=False, height_ratios=heights, layout="constrained",
     )  # fmt: skip
     norm, colours = BoundaryNorm(_BOUNDS, len(_COLOURS)), ListedColormap(_COLOURS)
     image = None
     for line, (real, names) in zip(grid, rows.items(), strict=True):
-        for ax, size in zip(line, sizes, strict=True):
-            if size not in found.batch_sizes(real):
-                ax.axis("off")
-                continue
+        for ax in line[len(sizes[real]) :]:
+            ax.axis("off")
+        for ax, size in zip(line, sizes[real], strict=False):
             shares = [
                 [found.share("size", name, size, test, _ALPHA).value for test in tests[real]]
                 for name in names
             ]
             image = _panel(ax, np.array(shares), tests[real], norm, colours)
             ax.set_title(f"B = {size}", fontsize=9)
-        first = next(ax for ax in line if ax.axison)
-        first.set_yticks(range(len(names)), names, fontsize=7)
+        line[0].set_yticks(range(len(names)), names, fontsize=7)
     bar = figure.colorbar(
         image, ax=grid, location="bottom", shrink=0.5, aspect=40, spacing="uniform",
         ticks=_BOUNDS, label=f"size / nominal level of {_ALPHA:.0%}; numbers are sizes in percent",

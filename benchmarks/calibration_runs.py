@@ -12,12 +12,16 @@ from calibration_truth import losses
 
 import feasible_jax as fj
 
+_SOFT = fj.coordinatewise(curvature="adaptive", soft=True, evidence_decay=0.9)
+
 ARMS = {
     "no mask, certified": (None, True),
     "coordinatewise": (fj.coordinatewise(), False),
     "coordinatewise, certified": (fj.coordinatewise(), True),
     "budget": (fj.budget(), False),
     "budget, certified": (fj.budget(), True),
+    "soft, curvature": (_SOFT, False),
+    "soft, curvature, certified": (_SOFT, True),
 }
 
 

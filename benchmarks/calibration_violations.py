@@ -10,10 +10,10 @@ Row = dict[str, Any]
 
 CERTIFICATES = {
     "none": "no certificate",
-    "loss, the batch that chose": "loss, the batch that chose",
-    "loss": "loss",
-    "loss, 3 halvings": "loss, up to 3 halvings",
-    "direction": "direction",
+    "loss, the batch that chose": "loss, same batch",
+    "loss": "loss, fresh batch",
+    "loss, 3 halvings": "loss, fresh batch, 3 halvings",
+    "direction": "direction, fresh batch",
 }
 _MEANING = """Each rule selects at 5% from the same proposals, on batches of 64; each certificate,
 at 5%, sees 256 fresh examples, or in one column the 64 that chose. An update does harm where the
@@ -21,7 +21,12 @@ mean over the whole retain set says so: in its slope, `<grad R, update> > 0`, or
 
 A cell holds how many of the updates that were applied do harm, and in brackets how many these are
 of all draws, in percent. **The second figure is what a certificate bounds**, at 5%. It says
-nothing of the first: where no update is good, few pass, and all of these are errors."""
+nothing of the first: where no update is good, few pass, and all of these are errors.
+
+Under Bonferroni's and Benjamini and Hochberg's levels hardly a coordinate passes but those that the
+batch shows as neutral. What such updates do to a loss is below the rounding of float32 for most
+examples: a certificate of the loss then sees zeros, which count as harmless. How little harm that
+is, the last table of each method says."""
 
 
 def rule_tables(rows: list[Row]) -> list[str]:

@@ -72,7 +72,7 @@ def _budget(setting: Setting, density: float) -> Rule:
 
 _PLAIN = _rates(0.1, 0.3, 1.0)
 _PRICED = (Setting(5.0, 0.5, 1000.0), Setting(5.0, 0.75, 300.0), Setting(5.0, 0.5, "adaptive"))
-_SOFT = (Setting(100.0, 0.5, 1000.0), Setting(30.0, 0.75, 300.0), Setting(10.0, 0.5, "adaptive"))
+_SOFT = (Setting(100.0, 0.5, 1000.0), Setting(1000.0, 0.75, 1000.0), Setting(10.0, 0.5, "adaptive"))
 _BUDGET = (
     Setting(5.0, 0.95, 1000.0),
     Setting(1.0, 0.95, 1000.0),

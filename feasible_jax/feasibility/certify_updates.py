@@ -120,6 +120,7 @@ def certify_updates(
     mean_test = resolve_mean_test(test)
     _check(confidence, backtrack, change)
     requires = Requirements(constraints, change)
+    _check_sizes(population_size, constraints)
     sizes = population_size if isinstance(population_size, Mapping) else {}
     whole = None if isinstance(population_size, Mapping) else population_size
 
@@ -192,6 +193,16 @@ def _check(confidence: Any, backtrack: Any, change: str) -> None:
         )
     if change not in CHANGES:
         raise ValueError(f"change={change!r}: choose one of {', '.join(map(repr, CHANGES))}.")
+
+
+def _check_sizes(population_size: Any, constraints: tuple[Constraint, ...]) -> None:
+    unknown = set(population_size if isinstance(population_size, Mapping) else ())
+    unknown -= {c.name for c in constraints}
+    if unknown:
+        raise ValueError(
+            f"population_size names {sorted(unknown)}, which no constraint is called: the "
+            f"constraints are {[c.name for c in constraints]}."
+        )
 
 
 def _evidence(name: str, given: dict[str, Any]) -> Callable[[Any, Any], jax.Array]:

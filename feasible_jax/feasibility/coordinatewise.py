@@ -120,14 +120,22 @@ def _test(
         else jnp.zeros((), f.dtype)
         for u, f in zip(proposal.updates, fisher(evidence), strict=True)
     )
-    leaves = list(zip(proposal.updates, evidence.mean, evidence.variance, prices, strict=True))
-    statistics = [_statistic(u, m, v, count, sign, price) for u, m, v, price in leaves]
+    leaves = list(zip(proposal.updates, evidence.mean, evidence.variance, strict=True))
+    # What may be shortened pays by its length: it need not be worth the whole step.
+    charged = tuple(jnp.zeros_like(price) if soft else price for price in prices)
+    priced_leaves = [(*leaf, price) for leaf, price in zip(leaves, charged, strict=True)]
+    statistics = [_statistic(u, m, v, count, sign, price) for u, m, v, price in priced_leaves]
     critical = proposal.critical[constraint.name]
     if multiplicity != "none":
         level = adjusted_level(multiplicity, statistics, proposal.test, level, count)
         critical = critical_value_at(proposal.test, level, count)
-    passes = tuple(aligned(u, m, v, count, sign, critical, price) for u, m, v, price in leaves)
-    parts = tuple(_part(u, m, v, count, sign, critical, p) for u, m, v, p in leaves) if soft else ()
+    passes = tuple(aligned(u, m, v, count, sign, critical, p) for u, m, v, p in priced_leaves)
+    parts = ()
+    if soft:
+        parts = tuple(
+            _part(*leaf, count, sign, critical, price)
+            for leaf, price in zip(leaves, prices, strict=True)
+        )
     return _Tested(passes, parts, expected_false(statistics, level))
 
 

@@ -106,8 +106,8 @@ def unlearn(
       batch_size: examples drawn from each set at a step, at least 1; two or more where variances
         are needed.
       certify_batch_size: examples drawn for each constraint of a ``certify_updates``, at least 2.
-      patience: how many updates in a row may be zero before the run ends and says why in
-        ``result.stop``; None never to give up.
+      patience: how many updates in a row may be zero, those of a warm-up included, before a run
+        with constraints ends and says why in ``result.stop``; None never to give up.
       key: a random key, or a seed.
       strategy: how gradient moments are taken, see ``grad_moments``.
       hyperparams: values for an optimizer made by ``optax.inject_hyperparams``; a sweep over them
@@ -155,6 +155,8 @@ def unlearn(
     _check(data, method, certified | needs, steps, batch_size, chunk_size, strategy)
     _check_certifying(certify_batch_size, patience)
 
+    # Only who tests can find that no direction is feasible.
+    patience = patience if needs or certified else None
     state, limits = first_state(params, opt_state, key), make_limits(steps, patience)
     rest = (data, params, limits)
     chunk = _compiled_chunk(

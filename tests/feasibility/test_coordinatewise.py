@@ -171,13 +171,25 @@ def test_soft_parts_follow_the_formula(rho):
         )
         with np.errstate(all="ignore"):
             part = (progress - noise) / np.where(price > 0, 2 * price, progress)
-        part = np.clip(part, 0, 1) * (progress - price - noise >= 0)
+        part = np.clip(part, 0, 1) * (progress - noise >= 0)
         want = np.minimum(want, np.where((progress == 0) & (noise == 0), 1, part))
     np.testing.assert_allclose(parts, want, atol=2e-3)
     assert float(state.kept) == pytest.approx(want.mean(), abs=2e-3)
-    hard = feasible_updates("a", "b", rule=coordinatewise(curvature=rho), confidence=0.8)
+    hard = feasible_updates("a", "b", rule=coordinatewise(), confidence=0.8)
     whole, _ = hard.update(update, hard.init(update), a=a, b=b)
-    np.testing.assert_array_equal(masked != 0, whole != 0)
+    np.testing.assert_array_equal(masked != 0, whole != 0, "the price shortens, it drops nothing")
+
+
+def test_the_price_alone_decides_how_far_a_large_step_goes():
+    """Ten times the learning rate, the same step: the price does the braking."""
+    update, a, _ = priced_sample(4)
+    tx = feasible_updates("a", rule=coordinatewise(curvature=3.0, soft=True), confidence=0.8)
+    long, longer = (
+        np.asarray(tx.update(scale * update, tx.init(update), a=a)[0]) for scale in (1e4, 1e5)
+    )
+    braked = np.any(np.asarray(a) != 0, axis=0)
+    np.testing.assert_allclose(longer[braked], long[braked], rtol=1e-4)
+    assert np.any(long[braked] != 0)
 
 
 def test_soft_is_nothing_at_the_boundary_and_all_when_certain():

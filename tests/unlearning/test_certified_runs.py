@@ -186,6 +186,12 @@ def test_endless_patience_and_a_run_that_ends_first(loss, params, sets):
     assert stopped.stop.step == 5
 
 
+def test_a_method_without_constraints_may_stand_still(loss, params, sets):
+    result = run(loss, params, sets, optimizer=optax.sgd(0.0), feasibility=None, patience=2)
+    assert result.stop is None
+    assert result.history.abstained.all()
+
+
 def test_one_step_that_moves_renews_the_patience(loss, params, sets):
     """A rule that lets every third update pass: two in a row are zero, never three."""
 
