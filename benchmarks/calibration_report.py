@@ -79,7 +79,7 @@ def _tests(found: Rejections) -> list[str]:
         "By level and batch size; bold where it is above the target, which is twice the level "
         "from 64 examples on and 1.25 times the level from 256 on. Left out: populations whose "
         "harm a batch of that size misses with a probability above the target (rare harm), at "
-        "which every test fails that is not told a bound.",
+        "which every test fails that is not told a bound. Real populations one by one, not pooled.",
     ]
     for real in kinds:
         sections += ["**Real**" if real else "**Synthetic**", _largest(found, real)]
@@ -126,7 +126,7 @@ def _largest(found: Rejections, real: bool) -> str:
             names = [name for name in found.populations(real) if not unseen(name, size, alpha)]
             cells = []
             for test in tests:
-                shares = [found.share("size", name, size, test, alpha) for name in names]
+                shares = [s for name in names for s in found.each("size", name, size, test, alpha)]
                 cells.append(_marked(max(shares, key=lambda share: share.value), size, alpha))
             body.append([str(size), f"{alpha:.0%}", *cells])
     return table(["B", "level", *tests], body)

@@ -38,13 +38,17 @@ def write(results: Results, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     head = [f" {json.dumps(k)}: {json.dumps(v)}" for k, v in results.items() if k != "parts"]
     parts = [
-        f"  {json.dumps(name)}: [\n" + ",\n".join(f"   {json.dumps(row)}" for row in rows) + "\n  ]"
+        f"  {json.dumps(name)}: [\n" + ",\n".join(f"   {_dense(row)}" for row in rows) + "\n  ]"
         for name, rows in results["parts"].items()
     ]
     text = "{\n" + ",\n".join([*head, ' "parts": {\n' + ",\n".join(parts) + "\n }"]) + "\n}\n"
     aside = path.with_name(path.name + ".part")
     aside.write_text(text)
     aside.replace(path)
+
+
+def _dense(row: dict[str, Any]) -> str:
+    return json.dumps(row, separators=(",", ":"))
 
 
 def rows_of(results: Results, kind: str) -> list[dict[str, Any]]:

@@ -36,9 +36,9 @@ def _sizes(found: Rejections) -> str:
     ]
     for kind in ("loss", "direction"):
         names = [name for name in found.populations(real=True) if name.endswith(f", {kind}")]
-        for pick, title in ((_together, "all"), (_worst, "the worst kind")):
+        for pick, title in ((_together, "all"), (_worst, "the worst")):
             shares = [
-                pick([found.share("size", name, size, test, _ALPHA) for name in names])
+                pick([s for name in names for s in found.each("size", name, size, test, _ALPHA)])
                 for test, size in columns
             ]
             body.append(line(f"real updates, {kind}, {title}", shares))

@@ -42,6 +42,10 @@ class Arm(NamedTuple):
     certified: bool = False
 
 
+# Of a certificate, in nats a step: a loss that is nearly 0 already hardly ever falls further.
+_TOLERANCE = 1e-3
+
+
 def _priced(density: float) -> Rule:
     return coordinatewise(curvature="adaptive", soft=True, evidence_decay=0.9)
 
@@ -85,7 +89,7 @@ def make_feasibility(
     Every arm but the plain one asks that the retain loss must not increase and the forget loss
     must not decrease. The confidence is an injected hyper-parameter, to be set by
     ``unlearn(hyperparams={"confidence": ...})``: a search over it compiles once. A certificate, of
-    the retain loss at 95%, has its own.
+    the retain loss at 95% and a tolerance of 0.001 nats a step, has its own.
 
     Args:
       arm: one of ``ARMS``.
@@ -108,7 +112,8 @@ def make_feasibility(
     )
     if not ARMS[arm].certified:
         return masked
-    return optax.chain(masked, certify_updates(decrease=("retain",), confidence=0.95))
+    certified = certify_updates(decrease=("retain",), confidence=0.95, tolerance=_TOLERANCE)
+    return optax.chain(masked, certified)
 
 
 def _known(kind: str, name: str, known: dict):

@@ -57,16 +57,17 @@ def certify_updates(
     backtrack: int = 3,
     spending: Callable[[jax.Array], Any] | None = None,
     population_size: int | Mapping[str, int] | None = None,
+    tolerance: float | Mapping[str, float] = 0.0,
     change: str = "loss",
     axis_name: str | tuple[str, ...] | None = None,
 ) -> optax.GradientTransformationExtraArgs:
     """Apply an update only if its change of every constraint's objective is probably harmless.
 
     Chain it after ``feasible_updates``, last of all. It tests the whole update, as it is about to
-    be added, on one number an example: ``E[change] >= 0`` is rejected for an objective that must
-    not increase, ``E[change] <= 0`` for one that must not decrease. Where a test does not reject,
-    the step is halved and tested again, up to ``backtrack`` times; where none does, the update
-    becomes zero, which is always harmless.
+    be added, on one number an example: ``E[change] >= tolerance`` is rejected for an objective that
+    must not increase, ``E[-change] >= tolerance`` for one that must not decrease. Where a test does
+    not reject, the step is halved and tested again, up to ``backtrack`` times; where none does, the
+    update becomes zero, which is always harmless.
 
     The guarantee: if the examples are independent of the choice of the update (another batch than
     the mask's), and the test holds its size on them, then an update that breaks a constraint on
@@ -82,12 +83,17 @@ def certify_updates(
       test: ``"normal"``, ``"student"``, ``"hall"``, ``"bootstrap"`` and others by name, or a
         ``MeanTest``; see ``alignment.mean_tests`` for what each promises. The default holds its
         size on the skewed changes of trained models.
-      backtrack: how often a step that fails is halved, at least 0. First-order evidence is tested
-        once: halving a step does not change its direction.
+      backtrack: how often a step that fails is halved, at least 0. First-order evidence without a
+        tolerance is tested once: halving a step does not change its direction.
       spending: the share of the level that each step may use, ``step -> share``, as from
         ``alpha_spending()``; None for all of it at every step.
       population_size: where the examples were drawn without replacement, the size of the
         population, or one by name: the finite-population correction.
+      tolerance: how much a step may move an objective the wrong way, on average, in units of the
+        loss, at least 0, or one by name. At 0 every step has to do good, which where a loss is
+        fitted to nearly 0 hardly any does; with more, a step that does harm beyond it is what is
+        applied with probability at most ``1 - confidence``, and harm adds up to at most the
+        tolerance times the steps.
       change: the evidence that ``fj.unlearn`` is to build: ``"loss"`` for ``loss_change``,
         ``"direction"`` for ``directional_derivatives``.
       axis_name: inside ``shard_map``, the mesh axes over which the examples are spread; one number
@@ -120,9 +126,11 @@ def certify_updates(
     mean_test = resolve_mean_test(test)
     _check(confidence, backtrack, change)
     requires = Requirements(constraints, change)
-    _check_sizes(population_size, constraints)
-    sizes = population_size if isinstance(population_size, Mapping) else {}
-    whole = None if isinstance(population_size, Mapping) else population_size
+    sizes = _by_name("population_size", population_size, constraints, None)
+    tolerances = _by_name("tolerance", tolerance, constraints, 0.0)
+    for name, value in tolerances.items():
+        if not value >= 0:
+            raise ValueError(f"tolerance={value} of {name!r}: give a number of at least 0.")
 
     def init(params: Any) -> Any:
         del params
@@ -149,7 +157,7 @@ def certify_updates(
             return jnp.stack(
                 [
                     _p_value(mean_test, c, changes[c.name], params, scaled,
-                             sizes.get(c.name, whole), axis_name)
+                             sizes[c.name], tolerances[c.name], axis_name)
                     for c in constraints
                 ]
             )  # fmt: skip
@@ -157,8 +165,8 @@ def certify_updates(
         trusted = confidence(state.step) if callable(confidence) else confidence
         level = 1 - jnp.asarray(trusted, jnp.float32)
         level = level if spending is None else level * spending(state.step)
-        first_order = all(getattr(f, "first_order", False) for f in changes.values())
-        halvings = 0 if first_order else backtrack
+        linear = all(getattr(f, "first_order", False) for f in changes.values())
+        halvings = 0 if linear and not any(tolerances.values()) else backtrack
         # A step that is not finite helps nobody, also where no example is touched by it.
         moving = _moving(updates) & _finite(updates)
         passed, halved, found = _search(p_values, moving, level, halvings)
@@ -195,14 +203,19 @@ def _check(confidence: Any, backtrack: Any, change: str) -> None:
         raise ValueError(f"change={change!r}: choose one of {', '.join(map(repr, CHANGES))}.")
 
 
-def _check_sizes(population_size: Any, constraints: tuple[Constraint, ...]) -> None:
-    unknown = set(population_size if isinstance(population_size, Mapping) else ())
-    unknown -= {c.name for c in constraints}
+def _by_name(
+    what: str, value: Any, constraints: tuple[Constraint, ...], default: Any
+) -> dict[str, Any]:
+    """An argument that is one for all constraints, or one by name."""
+    names = [c.name for c in constraints]
+    if not isinstance(value, Mapping):
+        return dict.fromkeys(names, value)
+    unknown = sorted(set(value) - set(names))
     if unknown:
         raise ValueError(
-            f"population_size names {sorted(unknown)}, which no constraint is called: the "
-            f"constraints are {[c.name for c in constraints]}."
+            f"{what} names {unknown}, which no constraint is called: the constraints are {names}."
         )
+    return {name: value.get(name, default) for name in names}
 
 
 def _evidence(name: str, given: dict[str, Any]) -> Callable[[Any, Any], jax.Array]:
@@ -216,8 +229,9 @@ def _evidence(name: str, given: dict[str, Any]) -> Callable[[Any, Any], jax.Arra
 
 
 def _p_value(
-    test: MeanTest, constraint: Constraint, change, params, updates, population_size, axis_name
-) -> jax.Array:
+    test: MeanTest, constraint: Constraint, change, params, updates, population_size, tolerance,
+    axis_name,
+) -> jax.Array:  # fmt: skip
     values = jnp.asarray(change(params, updates))
     weights = getattr(change, "weights", None)
     if values.ndim != 1 or (weights is not None and weights.shape != values.shape):
@@ -231,7 +245,8 @@ def _p_value(
         if weights is not None:
             weights = _gather((weights != 0).astype(values.dtype), axis_name)
     sign = jnp.asarray(constraint.sign, values.dtype)
-    return test.p_value(sign * values, weights, population_size).astype(jnp.float32)
+    harm = sign * values - jnp.asarray(tolerance, values.dtype)
+    return test.p_value(harm, weights, population_size).astype(jnp.float32)
 
 
 def _gather(values: jax.Array, axis_name: str | tuple[str, ...]) -> jax.Array:

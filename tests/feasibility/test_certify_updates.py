@@ -231,6 +231,38 @@ def test_a_population_of_a_known_size():
     assert seen["64"] == 0, "the whole population was seen, and its mean is below 0"
 
 
+@pytest.mark.parametrize("direction", ["decrease", "increase"])
+def test_harm_within_the_tolerance_passes(direction):
+    """The p-value is that of the change less the tolerance, to the wrong side."""
+    wrong = 1.0 if direction == "decrease" else -1.0
+    values = wrong * (0.2 + 0.1 * jnp.sin(jnp.arange(64.0)))
+    for tolerance, accepted in ((0.0, False), (0.15, False), (0.25, True), ({"it": 0.25}, True)):
+        options = {direction: "it", "tolerance": tolerance, "backtrack": 0, "test": "student"}
+        _, state = certify(tx=certify_updates(**options), it_change=lambda p, u: values)
+        assert bool(state.accepted) == accepted
+        less = tolerance["it"] if isinstance(tolerance, dict) else tolerance
+        want = resolve_mean_test("student").p_value(wrong * values - less, None, None)
+        np.testing.assert_allclose(state.p_value["it"], want, rtol=1e-5)
+
+
+def test_a_first_order_change_is_halved_down_to_the_tolerance():
+    change = directional_derivatives(quadratic, 1 + 0.1 * jnp.sin(jnp.arange(64.0)))
+    params = {"w": jnp.ones(2), "b": jnp.float32(1)}
+    updates = jax.tree.map(jnp.ones_like, params)  # the slope is about 6: 0.75 after 3 halvings
+    tx = certify_updates("retain", tolerance=1.0, test="student", confidence=0.5)
+    _, state = tx.update(updates, tx.init(params), params, retain_change=change)
+    assert float(state.scale) == 0.125
+    strict = certify_updates("retain", test="student", confidence=0.5)
+    _, state = strict.update(updates, strict.init(params), params, retain_change=change)
+    assert (bool(state.accepted), int(state.tests)) == (False, 1)
+
+
+@pytest.mark.parametrize("tolerance", [-0.1, {"retain": -1.0}, float("nan")])
+def test_a_negative_tolerance_is_refused(tolerance):
+    with pytest.raises(ValueError, match=r"tolerance=.* of 'retain'"):
+        certify_updates("retain", tolerance=tolerance)
+
+
 def test_a_population_of_an_unknown_constraint_is_refused():
     with pytest.raises(ValueError, match=r"names \['other'\].*\['retain'\]"):
         certify_updates("retain", population_size={"other": 128})
