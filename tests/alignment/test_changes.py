@@ -128,3 +128,24 @@ def test_batches_and_weights_that_do_not_fit_are_refused(kind):
         kind(loss, (jnp.zeros((4, 3)), jnp.zeros(3)))
     with pytest.raises(ValueError, match="weights"):
         kind(loss, (jnp.zeros((4, 3)), jnp.zeros(4)), jnp.ones(3))
+
+
+def test_harm_below_the_rounding_of_the_losses_is_seen():
+    """``20 + w x`` does not change in float32 by a step of 1e-7, but it does rise."""
+    batch = 1 + 0.1 * jnp.arange(8.0)
+    change = loss_change(lambda w, x: 20 + w * x, batch)
+    np.testing.assert_allclose(change(jnp.float32(0), jnp.float32(1e-7)), 1e-7 * batch, rtol=1e-5)
+    np.testing.assert_array_equal(change(jnp.float32(0), jnp.float32(0)), 0)
+    untouched = loss_change(lambda w, x: 20 + w[0] * x, batch)
+    np.testing.assert_array_equal(untouched(jnp.zeros(2), jnp.array([0.0, 1.0])), 0)
+
+
+def test_padding_has_no_say_in_what_is_rounding():
+    batch, weights = jnp.array([1.0, 1e9]), jnp.array([1.0, 0.0])
+    change = loss_change(lambda w, x: 20 + w * x, batch, weights)
+    np.testing.assert_allclose(change(jnp.float32(0), jnp.float32(1e-7))[0], 1e-7, rtol=1e-5)
+
+
+def test_a_step_that_bfloat16_swallows_is_no_step():
+    change = loss_change(lambda w, x: jnp.float32(20) + w.astype(jnp.float32) * x, jnp.ones(4))
+    np.testing.assert_array_equal(change(jnp.bfloat16(1), jnp.bfloat16(1e-4)), 0)
