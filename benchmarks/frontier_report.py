@@ -141,7 +141,7 @@ def _picture(rows: list[Row], path: Path) -> None:
         for ax, scenario in zip(line, scenarios, strict=True):
             _panel(ax, rows, method, scenario)
     for ax in grid[-1]:
-        ax.set_xlabel("test accuracy when forgetting is done, %", fontsize=8)
+        ax.set_xlabel("test accuracy then, %", fontsize=8)
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{os.getpid()}-{path.name}")
     figure.savefig(aside)
