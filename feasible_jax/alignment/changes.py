@@ -12,7 +12,6 @@ import optax
 from feasible_jax.moments.per_example import check_batch, vary_like
 from feasible_jax.moments.precision import accumulation_dtype
 
-
 # Differences of losses up to this many units in their last place are taken for rounding.
 _ROUNDING = 4.0
 
@@ -48,6 +47,7 @@ class PerExampleChange:
 
     def __call__(self, params: Any, updates: Any) -> jax.Array:
         """The change of every example's loss, ``(B,)``, float32 or wider."""
+        check_batch(self.batch, self.weights)
         params = vary_like(jax.tree.map(jnp.asarray, params), self.batch)
         updates = _filled(params, updates)
         losses = jax.vmap(self.loss_fn, in_axes=(None, 0))
@@ -145,7 +145,7 @@ def _filled(params: Any, updates: Any) -> Any:
 
 def _largest(values: jax.Array, weights: jax.Array | None) -> jax.Array:
     sizes = jnp.abs(values)
-    return jnp.max(sizes if weights is None else jnp.where(weights > 0, sizes, 0))
+    return jnp.max(sizes if weights is None else jnp.where(weights.astype(bool), sizes, 0))
 
 
 def _is_hole(place: Any) -> bool:

@@ -129,7 +129,7 @@ def certify_updates(
     sizes = _by_name("population_size", population_size, constraints, None)
     tolerances = _by_name("tolerance", tolerance, constraints, 0.0)
     for name, value in tolerances.items():
-        if not value >= 0:
+        if isinstance(value, (int, float)) and not value >= 0:
             raise ValueError(f"tolerance={value} of {name!r}: give a number of at least 0.")
 
     def init(params: Any) -> Any:
@@ -166,7 +166,8 @@ def certify_updates(
         level = 1 - jnp.asarray(trusted, jnp.float32)
         level = level if spending is None else level * spending(state.step)
         linear = all(getattr(f, "first_order", False) for f in changes.values())
-        halvings = 0 if linear and not any(tolerances.values()) else backtrack
+        strict = all(isinstance(t, (int, float)) and t == 0 for t in tolerances.values())
+        halvings = 0 if linear and strict else backtrack
         # A step that is not finite helps nobody, also where no example is touched by it.
         moving = _moving(updates) & _finite(updates)
         passed, halved, found = _search(p_values, moving, level, halvings)
