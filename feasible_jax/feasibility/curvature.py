@@ -13,9 +13,11 @@ from feasible_jax.moments.precision import accumulation_dtype
 
 Curvature = float | str | None
 
-# The rate before anything was learnt, and how fast old observations of it fade.
-_START, _DECAY, _WIDTH, _SLOWLY = 1000.0, 0.98, 2.0, 0.99
-_LEAST, _MOST = 100.0, 1e6
+# The rate before anything was learnt, which suits a small CNN, and the range that it stays in: the
+# curvature of a model that is fitted well is far more than the gradients it has left would say.
+_START, _LEAST, _MOST = 1000.0, 100.0, 1e6
+# How fast old observations fade, the standard errors of an interval, the slowest way down.
+_DECAY, _WIDTH, _SLOWLY = 0.98, 2.0, 0.99
 
 
 class CurvatureState(NamedTuple):
@@ -77,8 +79,9 @@ def curvature_rate(curvature: Curvature, proposal: Proposal, state: Any) -> tupl
     mean_t - mean_t-1>``, and a rate of 1 prices that at ``sum step_t-2 step_t-1 F``. Neither batch
     chose that step, so that no slope looks good for having been chosen. The rate is the quotient of
     the decayed sums of both, as far as it is known: it stays where it is while that lies within two
-    standard errors, and moves to the end of that interval otherwise. Being observed, it holds what
-    a diagonal cannot see: coordinates that move together.
+    standard errors. Otherwise it moves to the end of that interval, up at once and down by one
+    percent a step at most. Being observed, it holds what a diagonal cannot see: coordinates that
+    move together.
     """
     if curvature is None:
         return 0.0, state
