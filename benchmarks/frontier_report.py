@@ -16,6 +16,7 @@ from feasible_jax.evaluation.intervals import mean_interval
 matplotlib.use("agg")
 
 import matplotlib.pyplot as plt
+from dot_rows import style_rows
 from matplotlib.axes import Axes
 
 Row = dict[str, Any]
@@ -172,15 +173,8 @@ def _panel(ax: Axes, rows: list[Row], method: str, scenario: str) -> None:
                     xytext=(-6, 0), textcoords="offset points", fontsize=6, ha="right", va="center",
                     color=colour,
                 )  # fmt: skip
-    ax.set_yticks(range(len(ARMS)), [arm.label for arm in ARMS.values()], fontsize=8)
-    ax.set_ylim(len(ARMS) - 0.5, -0.5)
+    style_rows(ax, [arm.label for arm in ARMS.values()])
     ax.set_xlim(0, 100)
-    ax.tick_params(axis="x", labelsize=8)
-    ax.tick_params(axis="y", length=0)
-    ax.grid(axis="x", color="0.92")
-    ax.set_axisbelow(True)
-    for side in ("top", "right", "left"):
-        ax.spines[side].set_visible(False)
 
 
 def _groups(rows: list[Row], method: str, scenario: str) -> dict[str, list[Row]]:

@@ -283,6 +283,15 @@ def test_what_is_missing_or_of_the_wrong_shape_is_said():
     with pytest.raises(ValueError, match=r"weights has shape \(63,\), the batch 64"):
         certify(retain_change=uneven)
 
+    class Uneven:
+        weights = jnp.ones(63)
+
+        def __call__(self, params, updates):
+            return BATCH
+
+    with pytest.raises(ValueError, match=r"\(64,\), its weights \(63,\)"):
+        certify(retain_change=Uneven())
+
 
 @pytest.mark.parametrize(
     ("options", "message"),
