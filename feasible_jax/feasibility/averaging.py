@@ -27,8 +27,8 @@ class Average(NamedTuple):
 
 
 def empty_average(leaves: tuple[Any, ...]) -> Average:
-    """The average before any evidence, for leaves of these shapes and dtypes."""
-    zeros = tuple(jnp.zeros(leaf.shape, accumulation_dtype(leaf)) for leaf in leaves)
+    """The average before any evidence, for leaves of these shapes, dtypes and shardings."""
+    zeros = tuple(jnp.zeros_like(leaf, dtype=accumulation_dtype(leaf)) for leaf in leaves)
     zero = jnp.zeros((), jnp.float32)
     return Average(zeros, zeros, zero, zero)
 

@@ -63,7 +63,7 @@ def init_curvature(curvature: Curvature) -> Callable[[Any], Any]:
             return ()
         zero = jnp.zeros((), jnp.float32)
         leaves = zeros_of(params)  # not the parameters' own buffers, which may be donated
-        steps = tuple(jnp.zeros(leaf.shape, accumulation_dtype(leaf)) for leaf in leaves)
+        steps = tuple(jnp.zeros_like(leaf, dtype=accumulation_dtype(leaf)) for leaf in leaves)
         return CurvatureState(
             jnp.float32(_START), zero, zero, zero, leaves, steps, zero, zero, jnp.int32(0)
         )

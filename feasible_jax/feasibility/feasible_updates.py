@@ -15,6 +15,7 @@ from feasible_jax.feasibility.constraints import Constraint, parse_constraints
 from feasible_jax.feasibility.coordinatewise import coordinatewise
 from feasible_jax.feasibility.evidence import is_hole, leaf_paths, read_evidence, zeros_of
 from feasible_jax.feasibility.rule import Evidence, Proposal, Rule, Selection, selected
+from feasible_jax.moments.shards import automatic
 
 
 @jax.tree_util.register_static
@@ -152,9 +153,15 @@ def feasible_updates(
         )
 
     def update(updates: Any, state: Any, params: Any = None, **extra_args: Any) -> tuple[Any, Any]:
+        given = {c.name: extra_args.get(c.name) for c in constraints}
+        # On an explicit mesh updates and evidence may lie differently, and rules cut them up.
+        apply = automatic(masked_update, (updates, state))
+        return apply(updates, state, params, given)
+
+    def masked_update(updates, state, params, given):
         named, treedef = leaf_paths(updates)
         real = [(path, jnp.asarray(leaf)) for path, leaf in named if not is_hole(leaf)]
-        fresh = {c.name: _evidence(c.name, extra_args, updates, rule.needs) for c in constraints}
+        fresh = {c.name: _evidence(c.name, given, updates, rule.needs) for c in constraints}
         evidence, average = dict(fresh), dict(state.average)
         for name, before in state.average.items():
             evidence[name], average[name] = average_in(before, fresh[name], rule.evidence_decay)

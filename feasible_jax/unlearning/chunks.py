@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from feasible_jax.unlearning.placement import out_shardings
 from feasible_jax.unlearning.step import Limits, LoopState, Record
 
 
@@ -27,11 +28,13 @@ def make_chunk(step: Callable, length: int, example_args: tuple) -> Callable:
       is taken beyond the end of the run, after one that was not finite, or once patience is spent;
       ``alive`` is False in the records of those.
     """
-    jitted = jax.jit(step)
+    lie = out_shardings(example_args[0])
+    jitted = jax.jit(step, out_shardings=lie)
     on_cpu = jax.default_backend() == "cpu"
     if on_cpu and "conv_general_dilated" in str(jitted.trace(*example_args).jaxpr):
         return lambda *args: _dispatch(jitted, length, *args)
-    return jax.jit(lambda *args: _scan(jitted, length, *args))  # jitted: it is traced already
+    # Jitted: it is traced already.
+    return jax.jit(lambda *args: _scan(jitted, length, *args), out_shardings=lie)
 
 
 def _scan(step, length, state: LoopState, *rest: Any) -> tuple[LoopState, Record]:

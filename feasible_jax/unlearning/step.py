@@ -11,7 +11,7 @@ import optax
 from feasible_jax.alignment import directional_derivatives, loss_change
 from feasible_jax.feasibility import CertifyUpdatesState, FeasibleUpdatesState, Requirements
 from feasible_jax.methods.method import Method, Problem
-from feasible_jax.unlearning.batches import draw_batch
+from feasible_jax.unlearning.batches import Layout, draw_batch
 from feasible_jax.unlearning.observation import method_gradient, observe
 
 
@@ -121,6 +121,7 @@ def make_step(
     strategy: str,
     certified: dict[str, str] | None = None,
     certify_batch_size: int = 256,
+    layout: Layout | None = None,
 ) -> Callable[[LoopState, dict[str, Any], Any, Limits], tuple[LoopState, Record]]:
     """A pure function that takes one step, ``(state, data, original, limits) -> (state, record)``.
 
@@ -128,7 +129,9 @@ def make_step(
     length of the run: all traced, so that nothing large is baked into the program and runs of
     other lengths compile nothing anew. What a certificate tests on, ``certified`` by the
     constraint's name, is a batch of its own, drawn independently of all that chose the update.
+    ``layout`` says how batches lie on a mesh, None on one device.
     """
+    batch_sharding, spread_sets = layout or (None, frozenset())
     certified = certified or {}
     names = tuple(objective.name for objective in method.objectives)
     phases = method.phases or (names,)
@@ -136,24 +139,29 @@ def make_step(
     used = sorted({objective.data for objective in method.objectives} | set(watched))
     numbers = {name: zlib.crc32(name.encode()) for name in used}
 
+    def draw(key, name, data, size):
+        return draw_batch(key, data[name], size, batch_sharding, name in spread_sets)
+
     def certifying(name, data, batch_key):
         # Another key than the choosing batch's: the test must know nothing of the choice.
         key = jax.random.fold_in(jax.random.fold_in(batch_key, zlib.crc32(name.encode())), 1)
-        batch = draw_batch(key, data[name], certify_batch_size)
+        batch = draw(key, name, data, certify_batch_size)
         make = directional_derivatives if certified[name] == "direction" else loss_change
-        return make(problem.loss_fn, batch)
+        return make(problem.loss_fn, batch, batch_sharding=batch_sharding)
 
     def step(state: LoopState, data, original, limits):
         key, batch_key, loss_key = jax.random.split(state.key, 3)
         # Keyed by name, so that a set's batches do not depend on which others are drawn: a run and
         # its feasible twin of the same seed see the same examples.
         batches = {
-            name: draw_batch(jax.random.fold_in(batch_key, number), data[name], batch_size)
+            name: draw(jax.random.fold_in(batch_key, number), name, data, batch_size)
             for name, number in numbers.items()
         }
         here = problem._replace(original_params=original)
         seen = {
-            name: observe(problem.loss_fn, state.params, batches[name], kind, strategy)
+            name: observe(
+                problem.loss_fn, state.params, batches[name], kind, strategy, batch_sharding
+            )
             for name, kind in watched.items()
         }
         progress = state.step.astype(jnp.float32) / limits.steps

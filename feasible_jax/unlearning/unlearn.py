@@ -9,13 +9,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.sharding import NamedSharding
 
 from feasible_jax.methods.method import Method, Problem, check_method
 from feasible_jax.moments.estimator import STRATEGIES, check_loss
 from feasible_jax.moments.per_example import check_batch
+from feasible_jax.moments.shards import by_shard
+from feasible_jax.unlearning.batches import Layout
 from feasible_jax.unlearning.chunks import is_over, make_chunk
 from feasible_jax.unlearning.history import History, history_of
 from feasible_jax.unlearning.no_direction import no_direction
+from feasible_jax.unlearning.placement import check_divides, layout_of, mesh_of, on_mesh
 from feasible_jax.unlearning.progress import progress_bar
 from feasible_jax.unlearning.step import (
     certified_constraints,
@@ -76,6 +80,7 @@ def unlearn(
     patience: int | None = 100,
     key: jax.Array | int = 0,
     strategy: str = "auto",
+    batch_sharding: NamedSharding | None = None,
     hyperparams: Mapping[str, float] | None = None,
     constraint_data: Mapping[str, Any] | None = None,
     predict_fn: Callable[[Any, Any], jax.Array] | None = None,
@@ -110,6 +115,8 @@ def unlearn(
         with constraints ends and says why in ``result.stop``; None never to give up.
       key: a random key, or a seed.
       strategy: how gradient moments are taken, see ``grad_moments``.
+      batch_sharding: how the examples of every batch are spread over a mesh, as in
+        ``NamedSharding(mesh, P("data"))``; None to spread them like the sets.
       hyperparams: values for an optimizer made by ``optax.inject_hyperparams``; a sweep over them
         compiles once.
       constraint_data: further sets by constraint name, such as a group whose loss must not rise.
@@ -148,20 +155,28 @@ def unlearn(
     key = jax.random.key(int(key)) if isinstance(key, (int, np.integer)) else key
     data = _join(forget, retain, constraint_data or {})
     params = jax.tree.map(jnp.asarray, params)
+    mesh = mesh_of((params, data), batch_sharding)
+    params, data = on_mesh((params, data), mesh)
+    layout = layout_of(data, batch_sharding)
     tx = _chain(optimizer, feasibility)
     opt_state = jax.tree.map(jnp.asarray, _set_hyperparams(tx.init(params), hyperparams or {}))
     needs = merged_requirements(opt_state)
     certified = certified_constraints(opt_state)
     _check(data, method, certified | needs, steps, batch_size, chunk_size, strategy)
     _check_certifying(certify_batch_size, patience)
+    check_divides(layout, batch_size=batch_size)
+    if certified:
+        check_divides(layout, certify_batch_size=certify_batch_size)
 
     # Only who tests can find that no direction is feasible.
     patience = patience if needs or certified else None
-    state, limits = first_state(params, opt_state, key), make_limits(steps, patience)
+    state, limits = on_mesh(
+        (first_state(params, opt_state, key), make_limits(steps, patience)), mesh
+    )
     rest = (data, params, limits)
     chunk = _compiled_chunk(
         Problem(loss_fn, predict_fn, None), method, tx, tuple(needs.items()), batch_size, strategy,
-        tuple(certified.items()), certify_batch_size, chunk_size, _Shapes((state, *rest)),
+        tuple(certified.items()), certify_batch_size, chunk_size, layout, _Shapes((state, *rest)),
     )  # fmt: skip
 
     records, stop = [], None
@@ -182,12 +197,12 @@ def unlearn(
 
 
 class _Shapes:
-    """Arguments known to a cache by their shapes alone."""
+    """Arguments known to a cache by their shapes alone, and by where they live."""
 
     def __init__(self, args: tuple):
         self.args = args
         leaves, self._treedef = jax.tree.flatten(args)
-        self._leaves = tuple((leaf.shape, str(leaf.dtype)) for leaf in leaves)
+        self._leaves = tuple((leaf.shape, str(leaf.dtype), leaf.sharding) for leaf in leaves)
 
     def __eq__(self, other):
         return (self._leaves, self._treedef) == (other._leaves, other._treedef)
@@ -199,16 +214,36 @@ class _Shapes:
 @lru_cache(maxsize=64)
 def _compiled_chunk(
     problem, method, tx, needs, batch_size, strategy, certified, certify_batch_size, chunk_size,
-    shapes,
+    layout, shapes,
 ):  # fmt: skip
     args, shapes.args = shapes.args, ()  # the cache must not keep the data alive
     state, data, *_ = args
     for examples in data.values():
-        check_loss(problem.loss_fn, state.params, examples)
+        _check_loss(problem.loss_fn, state.params, examples, layout)
     step = make_step(
-        problem, method, tx, dict(needs), batch_size, strategy, dict(certified), certify_batch_size
-    )
+        problem, method, tx, dict(needs), batch_size, strategy, dict(certified),
+        certify_batch_size, layout,
+    )  # fmt: skip
     return make_chunk(step, chunk_size, args)
+
+
+def _check_loss(loss_fn: Callable, params: Any, examples: Any, layout: Layout | None) -> None:
+    if layout is None:
+        check_loss(loss_fn, params, examples)
+        return
+    spread = layout.spread
+    few = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(
+            (spread.shards, *leaf.shape[1:]), leaf.dtype, sharding=layout.batches
+        ),
+        examples,
+    )
+
+    def of_shard(params, batch):
+        check_loss(loss_fn, params, batch)
+        return ()
+
+    jax.eval_shape(by_shard(of_shard, spread, ()), params, few)
 
 
 @lru_cache(maxsize=64)

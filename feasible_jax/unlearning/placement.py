@@ -1,0 +1,110 @@
+"""Where the arrays of a run live: on one device, or on the mesh that the caller put them on."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from feasible_jax.moments.shards import spread_of
+from feasible_jax.unlearning.batches import Layout
+
+
+def mesh_of(tree: Any, batch_sharding: NamedSharding | None = None) -> Mesh | None:
+    """The mesh of the arrays of a tree and of batches, None where all live on one device.
+
+    Raises:
+      ValueError: if there are two.
+
+    >>> mesh_of(jax.numpy.ones(2)) is None
+    True
+    """
+    shardings = [getattr(leaf, "sharding", None) for leaf in jax.tree.leaves(tree)]
+    shardings.append(batch_sharding)
+    meshes = {s.mesh for s in shardings if isinstance(s, NamedSharding) and s.mesh.size > 1}
+    if len(meshes) > 1:
+        raise ValueError(
+            f"parameters and sets lie on different meshes, {', '.join(map(str, meshes))}: put them "
+            "on one."
+        )
+    return meshes.pop() if meshes else None
+
+
+def on_mesh(tree: Any, mesh: Mesh | None) -> Any:
+    """The tree, with whatever lies elsewhere copied to every device of the mesh."""
+    if mesh is None:
+        return tree
+    whole = NamedSharding(mesh, P())
+
+    def put(leaf):
+        sharding = getattr(leaf, "sharding", None)
+        there = isinstance(sharding, NamedSharding) and sharding.mesh == mesh
+        return leaf if there else jax.device_put(leaf, whole)
+
+    return jax.tree.map(put, tree)
+
+
+def layout_of(data: Mapping[str, Any], batch_sharding: NamedSharding | None) -> Layout | None:
+    """How batches are to lie: as asked for, or else like the sets that are spread over a mesh.
+
+    Raises:
+      ValueError: if sets are spread over other axes than the batches, or than each other.
+    """
+    found = {}
+    for name, examples in data.items():
+        shardings = {_rows_of(leaf) for leaf in jax.tree.leaves(examples)}
+        if len(shardings) > 1:
+            raise ValueError(
+                f"the leaves of the {name} set are spread over different mesh axes: "
+                f"{sorted(map(str, shardings))}; spread the examples of all leaves over the same."
+            )
+        found |= {name: sharding for sharding in shardings if sharding is not None}
+    asked = set(found.values()) if batch_sharding is None else {_leading(batch_sharding)}
+    if len(asked) > 1:
+        axes = {name: sharding.spec for name, sharding in found.items()}
+        raise ValueError(
+            f"sets are spread over different mesh axes, {axes}: spread them over the same, or keep "
+            "small ones whole on every device."
+        )
+    sharding = asked.pop() if asked else None
+    other = {name: s.spec for name, s in found.items() if s != sharding}
+    if other:
+        raise ValueError(
+            f"batch_sharding spreads batches over {None if sharding is None else sharding.spec}, "
+            f"but sets are spread over {other}: spread them alike, or keep the sets whole."
+        )
+    return None if sharding is None else Layout(sharding, frozenset(found))
+
+
+def check_divides(layout: Layout | None, **sizes: int) -> None:
+    """Raise unless batches of these sizes divide over the mesh."""
+    if layout is None:
+        return
+    for name, size in sizes.items():
+        try:
+            spread_of(jax.ShapeDtypeStruct((size,), "int32"), layout.batches)
+        except ValueError as error:
+            raise ValueError(f"{name}={size}: {error}") from error
+
+
+def out_shardings(state: Any) -> Any:
+    """Where a step is to leave its state, as it found it, and its record, whole on every device.
+
+    None on one device: the program is then as if there were no meshes.
+    """
+    mesh = mesh_of(state)
+    if mesh is None:
+        return None
+    return jax.tree.map(lambda leaf: leaf.sharding, state), NamedSharding(mesh, P())
+
+
+def _rows_of(leaf: Any) -> NamedSharding | None:
+    sharding = getattr(leaf, "sharding", None)
+    return _leading(sharding) if isinstance(sharding, NamedSharding) else None
+
+
+def _leading(sharding: NamedSharding) -> NamedSharding | None:
+    """The part of a sharding that is about examples."""
+    rows = NamedSharding(sharding.mesh, P(*sharding.spec[:1]))
+    return None if rows.is_fully_replicated else rows
