@@ -17,6 +17,7 @@ from feasible_jax.experiments import make_feasibility, make_method
 from feasible_jax.methods import Problem
 from feasible_jax.models import build_model, cross_entropy
 from feasible_jax.unlearning.step import (
+    Fixed,
     first_state,
     make_limits,
     make_step,
@@ -51,7 +52,7 @@ def test_step(benchmark, model, arm):
             strategy="auto",
         )
     )
-    args = (state, {"forget": examples, "retain": examples}, params, make_limits(100))
+    args = (state, {"forget": examples, "retain": examples}, Fixed(params), make_limits(100))
     after, record = benchmark(lambda: jax.block_until_ready(step(*args)))
     assert bool(record.alive)
     assert int(after.step) == 1

@@ -22,13 +22,14 @@ def l1_sparse(alpha: float = 5e-4) -> Method:
       ValueError: if alpha is negative.
 
     >>> import jax.numpy as jnp
-    >>> float(l1_sparse(alpha=0.5).penalty(jnp.array([1.0, -2.0]), 0.5))
+    >>> float(l1_sparse(alpha=0.5).penalty(None, jnp.array([1.0, -2.0]), 0.5))
     0.75
     """
     if alpha < 0:
         raise ValueError(f"alpha={alpha}: give a number >= 0.")
 
-    def penalty(params, progress):
+    def penalty(problem, params, progress):
+        del problem
         norm = sum(jnp.sum(jnp.abs(leaf), dtype=jnp.float32) for leaf in jax.tree.leaves(params))
         return alpha * (1 - progress) * norm
 

@@ -1,4 +1,4 @@
-"""What a base method is: objectives, their weights, and the phases in which they act."""
+"""What a base method is: what it prepares, its objectives, and how their gradients make one."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -15,6 +15,7 @@ class Problem(NamedTuple):
       loss_fn: ``(params, example) -> scalar``, the training loss of ONE example.
       predict_fn: ``(params, inputs) -> logits``, or None where the caller has none.
       original_params: the parameters before unlearning.
+      extras: what the method's own ``prepare`` left for its objectives, a tree of arrays.
 
     >>> Problem(lambda params, example: params * example, None, 2.0).loss_fn(3.0, 4.0)
     12.0
@@ -23,6 +24,27 @@ class Problem(NamedTuple):
     loss_fn: Callable[[Any, Any], jax.Array]
     predict_fn: Callable[[Any, Any], jax.Array] | None
     original_params: Any
+    extras: Any = None
+
+
+class Prepared(NamedTuple):
+    """What a method makes once, before its first step.
+
+    Attributes:
+      extras: a tree of arrays that its objectives find as ``problem.extras``.
+      params: the parameters that the run begins with, of the original's structure, shapes and
+        dtypes; None to begin with the original.
+      mask: numbers shaped like the parameters, or like nothing (scalars), by which every update is
+        multiplied after the optimizer, so that neither momentum nor weight decay slips past; None
+        for no mask.
+
+    >>> Prepared(extras={"teacher": 1.0}).params is None
+    True
+    """
+
+    extras: Any = None
+    params: Any = None
+    mask: Any = None
 
 
 class Objective(NamedTuple):
@@ -44,16 +66,22 @@ class Objective(NamedTuple):
 
 
 class Method(NamedTuple):
-    """A first-order unlearning method, minimising ``sum_k weight_k objective_k + penalty``.
+    """An unlearning method, minimising ``sum_k weight_k objective_k + penalty``.
 
     Attributes:
       name: how tables call it.
       objectives: what is differentiated.
       weights: one an objective, negative for ascent; a number, or a function of the progress of
-        the run, a scalar in [0, 1).
-      penalty: ``(params, progress) -> scalar`` added to the objectives, or None.
+        the run, a scalar in [0, 1). Empty where ``combine`` does their work.
+      penalty: ``(problem, params, progress) -> scalar`` added to the objectives, or None.
       phases: names of the objectives that act together, one tuple a phase; steps cycle through the
         phases. Empty: all act at every step.
+      schedule: ``(step, progress) -> index into phases``, an int32 scalar, for another order than
+        a cycle; or None.
+      combine: ``(gradients, losses, progress) -> gradient``, in place of a weighted sum: gradients
+        and mean losses of the acting objectives by name. Or None.
+      prepare: ``(problem, data, key) -> Prepared``, called once under jit before the first step,
+        with the whole sets by name, ``"forget"`` and ``"retain"``; or None.
 
     >>> from feasible_jax.methods import gradient_ascent
     >>> gradient_ascent().weights
@@ -63,8 +91,11 @@ class Method(NamedTuple):
     name: str
     objectives: tuple[Objective, ...]
     weights: tuple[Weight, ...]
-    penalty: Callable[[Any, jax.Array], jax.Array] | None = None
+    penalty: Callable[[Problem, Any, jax.Array], jax.Array] | None = None
     phases: tuple[tuple[str, ...], ...] = ()
+    schedule: Callable[[jax.Array, jax.Array], Any] | None = None
+    combine: Callable[[dict[str, Any], dict[str, jax.Array], jax.Array], Any] | None = None
+    prepare: Callable[[Problem, dict[str, Any], jax.Array], Prepared] | None = None
 
 
 def check_method(method: Method) -> None:
@@ -72,14 +103,22 @@ def check_method(method: Method) -> None:
     if not isinstance(method, Method):
         raise TypeError(f"method={method!r} is not a Method: call it, as in gradient_ascent().")
     names = [objective.name for objective in method.objectives]
-    if not names or len(set(names)) != len(names):
+    if len(set(names)) != len(names):
         raise ValueError(
             f"method {method.name!r}: its objectives need different names, got {names}."
         )
-    if len(method.weights) != len(names):
+    if not names and method.penalty is None:
+        raise ValueError(f"method {method.name!r} has neither an objective nor a penalty.")
+    if method.combine is not None and method.weights:
+        raise ValueError(
+            f"method {method.name!r} has weights and combine: leave the weights empty."
+        )
+    if method.combine is None and len(method.weights) != len(names):
         raise ValueError(
             f"method {method.name!r} has {len(names)} objectives but {len(method.weights)} weights."
         )
+    if method.schedule is not None and not method.phases:
+        raise ValueError(f"method {method.name!r} has a schedule but no phases to choose from.")
     try:
         hash(method)
     except TypeError as error:  # a method is a key of the cache of compiled runs

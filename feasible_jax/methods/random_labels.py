@@ -6,19 +6,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from feasible_jax.methods.labels import label_of_pair, relabel_pair
 from feasible_jax.methods.method import Method, Objective, Problem
-
-
-def label_of_pair(example: Any) -> jax.Array:
-    """The label of an example that is a pair ``(inputs, label)``, as ``Examples`` is."""
-    return example[1]
-
-
-def relabel_pair(example: Any, label: jax.Array) -> Any:
-    """The same pair with another label."""
-    inputs, _ = example
-    rest = (inputs, label)
-    return type(example)(*rest) if hasattr(example, "_fields") else rest
 
 
 def random_labels(

@@ -12,7 +12,7 @@ from feasible_jax.unlearning.step import Limits, LoopState, Record
 
 
 def make_chunk(step: Callable, length: int, example_args: tuple) -> Callable:
-    """A function that takes ``length`` steps, ``(state, data, original, limits)``.
+    """A function that takes ``length`` steps, ``(state, data, fixed, limits)``.
 
     The steps run under one ``lax.scan``, except where convolutions would run on a CPU: inside a
     loop XLA compiles them to code several times slower than outside one, so there the jitted step
@@ -21,7 +21,7 @@ def make_chunk(step: Callable, length: int, example_args: tuple) -> Callable:
     Args:
       step: from ``make_step``.
       length: steps a chunk.
-      example_args: ``(state, data, original, limits)``, arrays or their shapes.
+      example_args: ``(state, data, fixed, limits)``, arrays or their shapes.
 
     Returns:
       A function of the same arguments that returns ``(state, records)``, records stacked. No step

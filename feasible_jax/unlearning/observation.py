@@ -90,11 +90,10 @@ def method_gradient(
 
     Returns:
       ``(losses, gradient)``: the loss of every objective, NaN for those not active, and the
-      gradient of ``sum_k weight_k objective_k + penalty``.
+      gradient of ``sum_k weight_k objective_k + penalty``, or what ``combine`` makes of them.
     """
-    losses = {}
-    total = jax.tree.map(jnp.zeros_like, params)
-    for i, (objective, weight) in enumerate(zip(method.objectives, method.weights, strict=True)):
+    losses, gradients = {}, {}
+    for i, objective in enumerate(method.objectives):
         if objective.name not in active:
             losses[objective.name] = jnp.full((), jnp.nan, jnp.float32)
             continue
@@ -104,24 +103,43 @@ def method_gradient(
             loss, gradient = _objective_gradient(
                 objective, problem, params, batches[objective.data], jax.random.fold_in(key, i)
             )
-        scale = weight(progress) if callable(weight) else weight
-        total = jax.tree.map(lambda t, g, s=scale: t + jnp.asarray(s, t.dtype) * g, total, gradient)
         losses[objective.name] = loss.astype(jnp.float32)
+        gradients[objective.name] = gradient
+    if method.combine is not None:
+        acting = {name: losses[name] for name in gradients}
+        combined = method.combine(gradients, acting, progress)
+        total = jax.tree.map(lambda g, p: g.astype(p.dtype), combined, params)
+    else:
+        total = _weighted_sum(method, gradients, params, progress)
     if method.penalty is not None:
-        gradient = jax.grad(method.penalty)(params, progress)
+        gradient = jax.grad(lambda p: method.penalty(problem, p, progress))(params)
         total = jax.tree.map(jnp.add, total, gradient)
     return losses, total
+
+
+def _weighted_sum(method: Method, gradients: dict[str, Any], params: Any, progress: jax.Array):
+    total = jax.tree.map(jnp.zeros_like, params)
+    for objective, weight in zip(method.objectives, method.weights, strict=True):
+        if objective.name in gradients:
+            scale = weight(progress) if callable(weight) else weight
+            gradient = gradients[objective.name]
+            total = jax.tree.map(
+                lambda t, g, s=scale: t + jnp.asarray(s, t.dtype) * g, total, gradient
+            )
+    return total
 
 
 def _objective_gradient(objective, problem, params, batch, key):
     if objective.loss is None:
         return _mean_gradient(problem.loss_fn, params, batch)
 
-    def loss(params, example, key, original):
-        return objective.loss(problem._replace(original_params=original), params, example, key)
+    def loss(params, example, key, original, extras):
+        here = problem._replace(original_params=original, extras=extras)
+        return objective.loss(here, params, example, key)
 
     keys = jax.random.split(key, jax.tree.leaves(batch)[0].shape[0])
-    return _mean_gradient(loss, params, batch, keys, fixed=(problem.original_params,))
+    fixed = (problem.original_params, problem.extras)
+    return _mean_gradient(loss, params, batch, keys, fixed=fixed)
 
 
 def _mean_gradient(loss, params, *rows, fixed=()):

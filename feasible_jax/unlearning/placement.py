@@ -59,7 +59,8 @@ def layout_of(data: Mapping[str, Any], batch_sharding: NamedSharding | None) -> 
                 f"the leaves of the {name} set are spread over different mesh axes: "
                 f"{sorted(map(str, shardings))}; spread the examples of all leaves over the same."
             )
-        found |= {name: sharding for sharding in shardings if sharding is not None}
+        for sharding in shardings - {None}:
+            found[name] = sharding
     asked = set(found.values()) if batch_sharding is None else {_leading(batch_sharding)}
     if len(asked) > 1:
         axes = {name: sharding.spec for name, sharding in found.items()}

@@ -59,6 +59,20 @@ def make_limits(steps: int, patience: int | None = None) -> Limits:
     return Limits(jnp.float32(steps), jnp.int32(endless if patience is None else patience))
 
 
+class Fixed(NamedTuple):
+    """What a run never changes.
+
+    Attributes:
+      original_params: the parameters before unlearning.
+      extras: what the method prepared for its objectives.
+      mask: what the method multiplies every update by, or None.
+    """
+
+    original_params: Any
+    extras: Any = None
+    mask: Any = None
+
+
 class Record(NamedTuple):
     """What one step leaves in the history; see ``History`` for the fields.
 
@@ -123,13 +137,13 @@ def make_step(
     certify_batch_size: int = 256,
     layout: Layout | None = None,
 ) -> Callable[[LoopState, dict[str, Any], Any, Limits], tuple[LoopState, Record]]:
-    """A pure function that takes one step, ``(state, data, original, limits) -> (state, record)``.
+    """A pure function that takes one step, ``(state, data, fixed, limits) -> (state, record)``.
 
-    ``data`` holds the sets by name, ``original`` the parameters before unlearning, ``limits`` the
-    length of the run: all traced, so that nothing large is baked into the program and runs of
-    other lengths compile nothing anew. What a certificate tests on, ``certified`` by the
-    constraint's name, is a batch of its own, drawn independently of all that chose the update.
-    ``layout`` says how batches lie on a mesh, None on one device.
+    ``data`` holds the sets by name, ``fixed`` the parameters before unlearning and what the method
+    prepared, ``limits`` the length of the run: all traced, so that nothing large is baked into the
+    program and runs of other lengths compile nothing anew. What a certificate tests on,
+    ``certified`` by the constraint's name, is a batch of its own, drawn independently of all that
+    chose the update. ``layout`` says how batches lie on a mesh, None on one device.
     """
     batch_sharding, spread_sets = layout or (None, frozenset())
     certified = certified or {}
@@ -149,7 +163,12 @@ def make_step(
         make = directional_derivatives if certified[name] == "direction" else loss_change
         return make(problem.loss_fn, batch, batch_sharding=batch_sharding)
 
-    def step(state: LoopState, data, original, limits):
+    def phase_of(step, progress):
+        if method.schedule is None:
+            return step % len(phases)
+        return jnp.asarray(method.schedule(step, progress), jnp.int32)
+
+    def step(state: LoopState, data, fixed: Fixed, limits):
         key, batch_key, loss_key = jax.random.split(state.key, 3)
         # Keyed by name, so that a set's batches do not depend on which others are drawn: a run and
         # its feasible twin of the same seed see the same examples.
@@ -157,7 +176,7 @@ def make_step(
             name: draw(jax.random.fold_in(batch_key, number), name, data, batch_size)
             for name, number in numbers.items()
         }
-        here = problem._replace(original_params=original)
+        here = problem._replace(original_params=fixed.original_params, extras=fixed.extras)
         seen = {
             name: observe(
                 problem.loss_fn, state.params, batches[name], kind, strategy, batch_sharding
@@ -175,14 +194,17 @@ def make_step(
             losses, gradient = act(phases[0])
         else:
             branches = [lambda active=active: act(active) for active in phases]
-            losses, gradient = jax.lax.switch(state.step % len(phases), branches)
+            losses, gradient = jax.lax.switch(phase_of(state.step, progress), branches)
         evidence = {name: observation.evidence for name, observation in seen.items()}
         evidence |= {f"{name}_change": certifying(name, data, batch_key) for name in certified}
+        if fixed.mask is not None:
+            evidence["method_mask"] = fixed.mask
         updates, opt_state = tx.update(gradient, state.opt_state, state.params, **evidence)
         params = optax.apply_updates(state.params, updates)
 
         observed = [jnp.isfinite(observation.loss) for observation in seen.values()]
-        finite = _finite(params) & _losses_finite(losses, observed, phases, state.step)
+        phase = phase_of(state.step, progress)
+        finite = _finite(params) & _losses_finite(losses, observed, phases, phase)
         alive = state.alive & finite
         # A step that was not finite leaves no trace, in the optimizer's state neither.
         params, opt_state = jax.tree.map(
@@ -208,8 +230,8 @@ def _moves(updates: Any) -> jax.Array:
     return jnp.any(jnp.stack([jnp.any(leaf != 0) for leaf in jax.tree.leaves(updates)]))
 
 
-def _losses_finite(losses, observed, phases, step) -> jax.Array:
-    acting = jnp.array([[name in phase for name in losses] for phase in phases])[step % len(phases)]
+def _losses_finite(losses, observed, phases, phase) -> jax.Array:
+    acting = jnp.array([[name in names for name in losses] for names in phases], bool)[phase]
     values = jnp.array(list(losses.values()))
     return jnp.all(jnp.isfinite(values) | ~acting) & jnp.all(jnp.array([True, *observed]))
 
@@ -235,6 +257,7 @@ def _record(opt_state: Any, losses: dict[str, jax.Array], abstained, alive) -> R
 
 
 __all__ = [
+    "Fixed",
     "Limits",
     "LoopState",
     "Record",

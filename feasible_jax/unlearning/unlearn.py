@@ -20,6 +20,7 @@ from feasible_jax.unlearning.chunks import is_over, make_chunk
 from feasible_jax.unlearning.history import History, history_of
 from feasible_jax.unlearning.no_direction import no_direction
 from feasible_jax.unlearning.placement import check_divides, layout_of, mesh_of, on_mesh
+from feasible_jax.unlearning.prepare import mask_updates, prepare
 from feasible_jax.unlearning.progress import progress_bar
 from feasible_jax.unlearning.step import (
     certified_constraints,
@@ -28,6 +29,9 @@ from feasible_jax.unlearning.step import (
     make_step,
     merged_requirements,
 )
+
+# Folded into the key of a run for what is prepared; a large number, as no step counts so far.
+_PREPARING = 0x70726570
 
 
 class Stop(NamedTuple):
@@ -90,12 +94,12 @@ def unlearn(
 ) -> UnlearnResult:
     """Unlearn the forget set with a base method, optionally through feasible updates.
 
-    Each step draws a batch of every set it needs (independent draws with replacement), takes the
-    evidence once and shares it between the base method and the test, lets the optimizer propose an
-    update, masks it, and adds what is left. A certificate in the chain is shown batches of its own,
-    drawn independently of those that chose the update. Steps run under one ``lax.scan`` a chunk,
-    except on a CPU with convolutions, which XLA makes slow inside a loop: there each jitted step is
-    dispatched.
+    A method that prepares something does so first, from the whole sets. Each step draws a batch of
+    every set it needs (independent draws with replacement), takes the evidence once and shares it
+    between the base method and the test, lets the optimizer propose an update, masks it, and adds
+    what is left. A certificate in the chain is shown batches of its own, drawn independently of
+    those that chose the update. Steps run under one ``lax.scan`` a chunk, except on a CPU with
+    convolutions, which XLA makes slow inside a loop: there each jitted step is dispatched.
 
     Args:
       loss_fn: ``(params, example) -> scalar``, the training loss of ONE example.
@@ -153,16 +157,17 @@ def unlearn(
     (True, (10,))
     """
     key = jax.random.key(int(key)) if isinstance(key, (int, np.integer)) else key
+    check_method(method)
     data = _join(forget, retain, constraint_data or {})
     params = jax.tree.map(jnp.asarray, params)
     mesh = mesh_of((params, data), batch_sharding)
     params, data = on_mesh((params, data), mesh)
     layout = layout_of(data, batch_sharding)
-    tx = _chain(optimizer, feasibility)
+    tx = _chain(optimizer, feasibility, method.prepare is not None)
     opt_state = jax.tree.map(jnp.asarray, _set_hyperparams(tx.init(params), hyperparams or {}))
     needs = merged_requirements(opt_state)
     certified = certified_constraints(opt_state)
-    _check(data, method, certified | needs, steps, batch_size, chunk_size, strategy)
+    _check(data, certified | needs, steps, batch_size, chunk_size, strategy)
     _check_certifying(certify_batch_size, patience)
     check_divides(layout, batch_size=batch_size)
     if certified:
@@ -170,12 +175,14 @@ def unlearn(
 
     # Only who tests can find that no direction is feasible.
     patience = patience if needs or certified else None
-    state, limits = on_mesh(
-        (first_state(params, opt_state, key), make_limits(steps, patience)), mesh
+    problem = Problem(loss_fn, predict_fn, None)
+    params, fixed = prepare(problem, method, params, data, jax.random.fold_in(key, _PREPARING))
+    state, fixed, limits = on_mesh(
+        (first_state(params, opt_state, key), fixed, make_limits(steps, patience)), mesh
     )
-    rest = (data, params, limits)
+    rest = (data, fixed, limits)
     chunk = _compiled_chunk(
-        Problem(loss_fn, predict_fn, None), method, tx, tuple(needs.items()), batch_size, strategy,
+        problem, method, tx, tuple(needs.items()), batch_size, strategy,
         tuple(certified.items()), certify_batch_size, chunk_size, layout, _Shapes((state, *rest)),
     )  # fmt: skip
 
@@ -247,11 +254,14 @@ def _check_loss(loss_fn: Callable, params: Any, examples: Any, layout: Layout | 
 
 
 @lru_cache(maxsize=64)
-def _chain(optimizer, feasibility):
+def _chain(optimizer, feasibility, masked):
     """The whole transformation; the same object for the same parts, so that jit recognises it."""
-    if feasibility is None:
-        return optax.with_extra_args_support(optimizer)
-    return optax.chain(optimizer, feasibility)
+    parts = [optimizer]
+    if masked:
+        parts.append(mask_updates())
+    if feasibility is not None:
+        parts.append(feasibility)
+    return optax.with_extra_args_support(parts[0] if len(parts) == 1 else optax.chain(*parts))
 
 
 def _join(forget: Any, retain: Any, constraint_data: Mapping[str, Any]) -> dict[str, Any]:
@@ -308,8 +318,7 @@ def _check_certifying(certify_batch_size: int, patience: int | None) -> None:
         raise ValueError(f"patience={patience!r}: give a whole number of at least 1, or None.")
 
 
-def _check(data, method, needs, steps, batch_size, chunk_size, strategy) -> None:
-    check_method(method)
+def _check(data, needs, steps, batch_size, chunk_size, strategy) -> None:
     for name, value in (("steps", steps), ("batch_size", batch_size), ("chunk_size", chunk_size)):
         if not isinstance(value, (int, np.integer)) or value < 1:
             raise ValueError(f"{name}={value!r}: give a whole number of at least 1.")

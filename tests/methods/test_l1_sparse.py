@@ -31,7 +31,7 @@ def test_the_norm_of_low_precision_parameters_is_summed_in_float32():
     many = {"w": jnp.ones(4096, jnp.bfloat16), "b": jnp.ones(1, jnp.float32)}
     penalty = l1_sparse(alpha=1.0).penalty
     assert penalty is not None
-    assert float(penalty(many, jnp.float32(0.0))) == 4097
+    assert float(penalty(None, many, jnp.float32(0.0))) == 4097
 
 
 def test_a_negative_weight_is_refused():

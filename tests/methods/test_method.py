@@ -100,7 +100,9 @@ FORGET, RETAIN = Objective("forget", "forget"), Objective("retain", "retain")
 @pytest.mark.parametrize(
     ("method", "message"),
     [
-        (Method("m", (), ()), "different names"),
+        (Method("m", (), ()), "neither an objective nor a penalty"),
+        (Method("m", (FORGET,), (1.0,), combine=lambda g, x, p: g), "weights and combine"),
+        (Method("m", (FORGET,), (1.0,), schedule=lambda s, p: 0), "no phases to choose from"),
         (Method("m", (FORGET, FORGET), (1.0, 1.0)), "different names"),
         (Method("m", (FORGET, RETAIN), (1.0,)), "2 objectives but 1 weights"),
         (Method("m", (Objective("x", "test"),), (1.0,)), "'test'"),

@@ -7,7 +7,13 @@ import pytest
 import feasible_jax as fj
 from feasible_jax.methods import Problem, neg_grad_plus
 from feasible_jax.unlearning import chunks
-from feasible_jax.unlearning.step import first_state, make_limits, make_step, merged_requirements
+from feasible_jax.unlearning.step import (
+    Fixed,
+    first_state,
+    make_limits,
+    make_step,
+    merged_requirements,
+)
 
 
 def setup(loss, params, sets):
@@ -18,7 +24,7 @@ def setup(loss, params, sets):
     state = first_state(params, tx.init(params), jax.random.key(0))
     needs = merged_requirements(state.opt_state)
     step = make_step(Problem(loss, None, None), neg_grad_plus(0.5), tx, needs, 6, "auto")
-    return step, (state, jax.tree.map(jnp.asarray, sets), params)
+    return step, (state, jax.tree.map(jnp.asarray, sets), Fixed(params))
 
 
 def is_scan(chunk):
@@ -94,7 +100,7 @@ def test_patience_ends_scans_and_single_dispatches_alike(loss, params, sets):
     args = (
         first_state(params, tx.init(params), jax.random.key(0)),
         jax.tree.map(jnp.asarray, sets),
-        params,
+        Fixed(params),
     )
     scan = jax.jit(lambda *a: chunks._scan(step, 10, *a))
     for patience, taken, idle in ((1, 3, 1), (3, 5, 3), (5, 7, 5), (6, 10, 0), (None, 10, 0)):

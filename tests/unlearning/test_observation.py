@@ -69,7 +69,7 @@ def test_weights_schedules_and_penalty_add_up():
         "m",
         (Objective("forget", "forget"), Objective("retain", "retain")),
         (-0.5, lambda progress: 1 - progress),
-        lambda params, progress: progress * jnp.sum(params["w"] ** 2),
+        lambda problem, params, progress: progress * jnp.sum(params["w"] ** 2),
     )
     losses, gradient = gradient_of(method)
     plain_losses, grads = per_example_by_hand()

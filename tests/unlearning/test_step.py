@@ -7,6 +7,7 @@ import pytest
 import feasible_jax as fj
 from feasible_jax.methods import Method, Objective, Problem, gradient_ascent, neg_grad_plus
 from feasible_jax.unlearning.step import (
+    Fixed,
     certified_constraints,
     feasibility_states,
     first_state,
@@ -30,7 +31,7 @@ def steps_of(method, loss, params, sets, tx, count, batch_size=4, length=10):
     step = jax.jit(make_step(Problem(loss, None, None), method, tx, needs, batch_size, "auto"))
     states, records = [state], []
     for _ in range(count):
-        state, record = step(state, sets, state.params, make_limits(length))
+        state, record = step(state, sets, Fixed(state.params), make_limits(length))
         states.append(state)
         records.append(record)
     return states, records
@@ -94,7 +95,7 @@ def test_evidence_is_taken_once_and_shared(params, sets):
         state = start(tx, params)
         needs = merged_requirements(state.opt_state)
         step = make_step(Problem(marked, None, None), method, tx, needs, 4, "vmap")
-        jaxpr = jax.make_jaxpr(step)(state, sets, state.params, make_limits(10))
+        jaxpr = jax.make_jaxpr(step)(state, sets, Fixed(state.params), make_limits(10))
         return str(jaxpr).count("= atanh ")
 
     both = fj.feasible_updates(decrease=("retain",), increase=("forget",))

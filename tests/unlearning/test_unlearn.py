@@ -397,7 +397,7 @@ class TestArguments:
             "turns",
             (Objective("up", "forget"), Objective("down", "retain")),
             (-1.0, lambda progress: 1 - progress),
-            lambda params, progress: 0.5 * jnp.sum(params["w"] ** 2),
+            lambda problem, params, progress: 0.5 * jnp.sum(params["w"] ** 2),
             (("up",), ("down",)),
         )
         history = run(loss, params, sets, method=method).history
