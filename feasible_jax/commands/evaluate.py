@@ -10,8 +10,8 @@ from rich.table import Table
 from feasible_jax.evaluation import YARDSTICKS, compare
 from feasible_jax.evaluation import evaluate as evaluate_model
 from feasible_jax.evaluation.pairs import check_level
-from feasible_jax.experiments.config import load_single_config
-from feasible_jax.experiments.ledger import Ledger, plain, write_json
+from feasible_jax.experiments.config import load_single_config, plain_single
+from feasible_jax.experiments.ledger import Ledger, write_json
 from feasible_jax.experiments.resolve_task import resolve_task
 from feasible_jax.report.wording import below_original
 from feasible_jax.unlearning.checkpoint import load_params
@@ -35,7 +35,7 @@ def evaluate(
     """
     check_level(margin, confidence)
     config = load_single_config(run / "config.json")
-    task = resolve_task(config, Ledger(run, plain(config)).model).task
+    task = resolve_task(config, Ledger(run, plain_single(config)).model).task
     like = jax.eval_shape(lambda: task.params)
     params = load_params(checkpoint or run / "checkpoint", like)
     measure = partial(evaluate_model, task, seed=config.seed, margin=margin, confidence=confidence)

@@ -211,6 +211,7 @@ def fingerprint(tree: Any) -> str:
     for name, leaf in _named("", tree):
         digest.update(f"{name} {jnp.shape(leaf)} {leaf.dtype} ".encode())
         if getattr(leaf, "is_fully_addressable", True):
-            array = np.ascontiguousarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf)
-            digest.update(memoryview(array.reshape(-1).view(np.uint8)))
+            digest.update(
+                np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf).tobytes()
+            )
     return digest.hexdigest()[:16]

@@ -19,9 +19,6 @@ def join_sets(forget: Any, retain: Any, constraint_data: Mapping[str, Any]) -> d
         another.
       TypeError: that names the set, if it holds something that is no array of numbers.
 
-    Warns:
-      UserWarning: if examples of the forget set are in the retain set too.
-
     >>> import numpy as np
     >>> join_sets(np.zeros((0, 2)), np.ones((3, 2)), {})
     Traceback (most recent call last):
@@ -32,7 +29,18 @@ def join_sets(forget: Any, retain: Any, constraint_data: Mapping[str, Any]) -> d
         if name in constraint_data:
             raise ValueError(f"constraint_data names {name!r}: pass that set as {name}=... alone.")
     given = {"forget": forget, "retain": retain, **constraint_data}
-    data = {name: _checked(name, examples) for name, examples in given.items()}
+    return {name: _checked(name, examples) for name, examples in given.items()}
+
+
+def warn_of_shared(data: Mapping[str, Any], stacklevel: int) -> None:
+    """Warn if examples of the forget set are in the retain set too, and say how many.
+
+    It is no error, for data may hold two copies of an example of which one is to be forgotten.
+
+    Args:
+      data: the sets by name.
+      stacklevel: of the warning, 1 for the caller of this function.
+    """
     shared, size = shared_examples(data["forget"], data["retain"]), _size(data["forget"])
     if shared:
         warnings.warn(
@@ -40,9 +48,8 @@ def join_sets(forget: Any, retain: Any, constraint_data: Mapping[str, Any]) -> d
             "asks for what the other forbids. Take them out of the retain set, unless they are "
             "copies that are meant to stay.",
             UserWarning,
-            stacklevel=3,
+            stacklevel=stacklevel + 1,
         )
-    return data
 
 
 def shared_examples(one: Any, other: Any) -> int:

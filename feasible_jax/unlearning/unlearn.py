@@ -20,7 +20,7 @@ from feasible_jax.unlearning.no_direction import no_direction
 from feasible_jax.unlearning.prepare import mask_updates, prepare
 from feasible_jax.unlearning.progress import progress_bar
 from feasible_jax.unlearning.saved_run import SavedRun, Standing, fingerprint
-from feasible_jax.unlearning.sets import join_sets
+from feasible_jax.unlearning.sets import join_sets, warn_of_shared
 from feasible_jax.unlearning.step import (
     LoopState,
     certified_constraints,
@@ -143,14 +143,15 @@ def unlearn(
       An ``UnlearnResult``.
 
     Raises:
-      ValueError: for empty or ragged sets, a loss that is not a scalar, a constraint without data,
-        hyper-parameters that the optimizer does not have or takes from a schedule, sizes below 1,
-        or a checkpoint that is damaged or of another run.
+      ValueError: for sets that are empty or ragged or hold NaN, a loss that is not a scalar, a
+        constraint without data, hyper-parameters that the optimizer does not have or takes from a
+        schedule, sizes below 1, or a checkpoint that is damaged or of another run.
       TypeError: if ``method`` is not a ``Method``.
       FileExistsError: if a run is in ``checkpoint`` and ``resume`` is False.
       OSError: that says what to do, if ``checkpoint`` cannot be written or the disk is full.
 
     Warns:
+      UserWarning: if examples of the forget set are in the retain set too, where both are used.
       RuntimeWarning: if a loss or a parameter stops being finite; the run then ends with the last
         finite parameters, and ``result.stop`` says at which step.
 
@@ -179,6 +180,10 @@ def unlearn(
     _check(data, certified | needs, steps, batch_size, chunk_size, strategy)
     _check_certifying(certify_batch_size, patience)
     _check_checkpoint(checkpoint, checkpoint_every, resume)
+
+    used = {objective.data for objective in method.objectives} | set(needs) | set(certified)
+    if {"forget", "retain"} <= used:
+        warn_of_shared(data, stacklevel=2)
 
     # Only who tests can find that no direction is feasible.
     patience = patience if needs or certified else None
