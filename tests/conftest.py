@@ -1,8 +1,12 @@
 """Every test runs under strict promotion, on eight host devices."""
 
 import math
+import os
 import re
+import shutil
 import sys
+import tempfile
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -112,3 +116,19 @@ def own_task(tmp_path, monkeypatch):
     monkeypatch.setattr("sys.path", list(sys.path))
     yield "task_of_my_own"
     sys.modules.pop("task_of_my_own", None)
+
+
+@pytest.fixture
+def read_only():
+    """A folder that this process may look into, but not write to, not even as root."""
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o555)
+    root = os.geteuid() == 0
+    if root:
+        os.seteuid(65534)  # for root, permissions are no obstacle
+    try:
+        yield folder
+    finally:
+        if root:
+            os.seteuid(0)
+        shutil.rmtree(folder)

@@ -10,11 +10,12 @@ from rich.table import Table
 from feasible_jax.evaluation import YARDSTICKS, compare
 from feasible_jax.evaluation import evaluate as evaluate_model
 from feasible_jax.evaluation.pairs import check_level
-from feasible_jax.experiments.config import load_single_config
-from feasible_jax.experiments.ledger import Ledger, plain, write_json
+from feasible_jax.experiments.config import load_single_config, plain_single
+from feasible_jax.experiments.ledger import Ledger, write_json
 from feasible_jax.experiments.resolve_task import resolve_task
 from feasible_jax.report.wording import below_original
 from feasible_jax.unlearning.checkpoint import load_params
+from feasible_jax.unlearning.saved_run import read_saved
 
 
 def evaluate(
@@ -35,7 +36,9 @@ def evaluate(
     """
     check_level(margin, confidence)
     config = load_single_config(run / "config.json")
-    task = resolve_task(config, Ledger(run, plain(config)).model).task
+    if checkpoint is None:
+        _check_finished(run)
+    task = resolve_task(config, Ledger(run, plain_single(config)).model).task
     like = jax.eval_shape(lambda: task.params)
     params = load_params(checkpoint or run / "checkpoint", like)
     measure = partial(evaluate_model, task, seed=config.seed, margin=margin, confidence=confidence)
@@ -49,6 +52,15 @@ def evaluate(
     if out is not None:
         write_json(out, columns)
         Console().print(f"The figures: {out}")
+
+
+def _check_finished(run: Path) -> None:
+    saved = read_saved(run / "state")
+    if saved is not None and not (run / "checkpoint").exists():
+        raise FileNotFoundError(
+            f"{run} holds a run that was interrupted after {saved.step} of {saved.steps} steps: "
+            "finish it with `feasible-jax unlearn --resume` and the options it was begun with."
+        )
 
 
 def _print(columns: dict) -> None:

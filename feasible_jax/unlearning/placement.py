@@ -1,13 +1,13 @@
 """Where the arrays of a run live: on one device, or on the mesh that the caller put them on."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from feasible_jax.moments.shards import spread_of
+from feasible_jax.moments.shards import by_shard, spread_of
 from feasible_jax.unlearning.batches import Layout
 
 
@@ -87,6 +87,32 @@ def check_divides(layout: Layout | None, **sizes: int) -> None:
             spread_of(jax.ShapeDtypeStruct((size,), "int32"), layout.batches)
         except ValueError as error:
             raise ValueError(f"{name}={size}: {error}") from error
+
+
+def on_a_shard(
+    layout: Layout | None, look: Callable[[Any, Any], Any]
+) -> Callable[[Any, Any], None]:
+    """``look(params, examples)`` at what a device of the mesh has of both, traced and not run."""
+
+    def run(params, examples):
+        if layout is None:
+            look(params, examples)
+            return
+        shards = layout.spread.shards
+        few = jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct(
+                (shards, *x.shape[1:]), x.dtype, sharding=layout.batches
+            ),
+            examples,
+        )
+
+        def of_shard(params, batch):
+            look(params, batch)
+            return ()
+
+        jax.eval_shape(by_shard(of_shard, layout.spread, ()), params, few)
+
+    return run
 
 
 def out_shardings(state: Any) -> Any:

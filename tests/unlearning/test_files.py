@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from feasible_jax.report.files import write_atomically
+from feasible_jax.unlearning.files import write_atomically
 
 
 def test_replaces_the_old_file(tmp_path):
