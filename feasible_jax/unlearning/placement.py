@@ -1,6 +1,7 @@
 """Where the arrays of a run live: on one device, or on the mesh that the caller put them on."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import jax
@@ -33,16 +34,24 @@ def mesh_of(tree: Any, batch_sharding: NamedSharding | None = None) -> Mesh | No
 
 def on_mesh(tree: Any, mesh: Mesh | None) -> Any:
     """The tree, with whatever lies elsewhere copied to every device of the mesh."""
-    if mesh is None:
+    whole = whole_on(mesh)
+    if whole is None:
         return tree
-    whole = NamedSharding(mesh, P())
+    # Devices of other processes cannot be put to; a program runs on all.
+    copy = jax.jit(lambda leaf: leaf, out_shardings=whole)
+    put = partial(jax.device_put, device=whole) if whole.is_fully_addressable else copy
 
-    def put(leaf):
+    def on(leaf):
         sharding = getattr(leaf, "sharding", None)
         there = isinstance(sharding, NamedSharding) and sharding.mesh == mesh
-        return leaf if there else jax.device_put(leaf, whole)
+        return leaf if there else put(leaf)
 
-    return jax.tree.map(put, tree)
+    return jax.tree.map(on, tree)
+
+
+def whole_on(mesh: Mesh | None) -> NamedSharding | None:
+    """The sharding of what every device of a mesh has whole, None without a mesh."""
+    return None if mesh is None else NamedSharding(mesh, P())
 
 
 def layout_of(data: Mapping[str, Any], batch_sharding: NamedSharding | None) -> Layout | None:
@@ -120,10 +129,8 @@ def out_shardings(state: Any) -> Any:
 
     None on one device: the program is then as if there were no meshes.
     """
-    mesh = mesh_of(state)
-    if mesh is None:
-        return None
-    return jax.tree.map(lambda leaf: leaf.sharding, state), NamedSharding(mesh, P())
+    whole = whole_on(mesh_of(state))
+    return None if whole is None else (jax.tree.map(lambda leaf: leaf.sharding, state), whole)
 
 
 def _rows_of(leaf: Any) -> NamedSharding | None:

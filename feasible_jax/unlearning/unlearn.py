@@ -17,6 +17,7 @@ from feasible_jax.moments.estimator import STRATEGIES, check_loss
 from feasible_jax.moments.per_example import check_params
 from feasible_jax.unlearning.batches import Layout
 from feasible_jax.unlearning.chunks import is_over, make_chunk
+from feasible_jax.unlearning.fingerprint import fingerprint
 from feasible_jax.unlearning.history import History, history_of
 from feasible_jax.unlearning.no_direction import no_direction
 from feasible_jax.unlearning.placement import (
@@ -28,7 +29,7 @@ from feasible_jax.unlearning.placement import (
 )
 from feasible_jax.unlearning.prepare import mask_updates, prepare
 from feasible_jax.unlearning.progress import progress_bar
-from feasible_jax.unlearning.saved_run import SavedRun, Standing, fingerprint
+from feasible_jax.unlearning.saved_run import SavedRun, Standing
 from feasible_jax.unlearning.sets import join_sets, warn_of_shared
 from feasible_jax.unlearning.step import (
     LoopState,
@@ -225,6 +226,7 @@ def unlearn(
     )  # fmt: skip
 
     standing = Standing(state) if saved is None else saved.begin(Standing(state))
+    together = jax.process_count() == 1  # of several, one may be alone with what interrupts it
     try:
         with progress_bar(method.name, steps, progress, int(standing.state.step)) as report:
             while standing.stop is None and int(standing.state.step) < steps:
@@ -240,8 +242,9 @@ def unlearn(
                 standing = Standing(state, records, stop)  # at once: Ctrl-C finds all or nothing
                 if saved is not None:
                     saved.keep(standing)
+        together = True
     finally:
-        if saved is not None:
+        if saved is not None and together:
             saved.keep(standing, now=True)
     state, records, reason = standing
     stop = None if reason is None else Stop(int(state.step), reason)

@@ -13,7 +13,8 @@ import pytest
 import feasible_jax as fj
 from feasible_jax.methods import gradient_ascent, neg_grad_plus
 from feasible_jax.unlearning import save_params, saved_run
-from feasible_jax.unlearning.saved_run import fingerprint, read_saved
+from feasible_jax.unlearning.fingerprint import fingerprint
+from feasible_jax.unlearning.saved_run import read_saved
 
 HEAVY = optax.sgd(0.05, momentum=0.9)
 MASK = fj.feasible_updates(
