@@ -120,15 +120,20 @@ def own_task(tmp_path, monkeypatch):
 
 @pytest.fixture
 def read_only():
-    """A folder that this process may look into, but not write to, not even as root."""
-    folder = Path(tempfile.mkdtemp())
-    folder.chmod(0o555)
-    root = os.geteuid() == 0
-    if root:
-        os.seteuid(65534)  # for root, permissions are no obstacle
-    try:
-        yield folder
-    finally:
+    """Makes a folder that this process may look into, but not write to, not even as root."""
+    folder, root = Path(tempfile.mkdtemp()), os.geteuid() == 0
+
+    def make(fill=lambda folder: None):
+        fill(folder)
+        for place in (folder, *folder.rglob("*")):
+            place.chmod(0o555 if place.is_dir() else 0o444)
         if root:
-            os.seteuid(0)
-        shutil.rmtree(folder)
+            os.seteuid(65534)  # for root, permissions are no obstacle
+        return folder
+
+    yield make
+    if root:
+        os.seteuid(0)
+    for place in (folder, *folder.rglob("*")):
+        place.chmod(0o700)
+    shutil.rmtree(folder)

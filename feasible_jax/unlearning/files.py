@@ -84,7 +84,8 @@ def check_writable(folder: Path) -> None:
     with writing(folder):
         if not there.is_dir():
             raise OSError(errno.ENOTDIR, "")
-        if not os.access(there, os.W_OK | os.X_OK):
+        effective = os.access in os.supports_effective_ids
+        if not os.access(there, os.W_OK | os.X_OK, effective_ids=effective):
             raise OSError(errno.EACCES, "")
 
 

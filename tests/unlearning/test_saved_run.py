@@ -274,10 +274,11 @@ class TestADiskThatIsFull:
 
 
 def test_a_folder_that_cannot_be_written_to_is_found_before_the_first_step(run, read_only):
+    folder = read_only()
     with pytest.raises(PermissionError, match="choose another folder, or change its") as error:
-        run(checkpoint=read_only / "new" / "run", on_chunk=never)
-    assert str(read_only) in str(error.value)
-    assert list(read_only.iterdir()) == []
+        run(checkpoint=folder / "new" / "run", on_chunk=never)
+    assert str(folder) in str(error.value)
+    assert list(folder.iterdir()) == []
 
 
 class TestCtrlC:
