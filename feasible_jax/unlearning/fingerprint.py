@@ -57,9 +57,12 @@ def _mixed(numbers: np.ndarray, places: np.ndarray) -> np.ndarray:
     """Two sums, modulo ``2^32``: the same in whatever order, and over whatever parts."""
     total = np.zeros(2, np.uint32)
     bits = numbers.view(f"u{min(numbers.itemsize, 8)}").reshape(numbers.size, -1)
+    columns = _OTHER * np.arange(1, 2 * bits.shape[1], 2, dtype=np.uint64)
     for start in range(0, numbers.size, _BLOCK):
         here = slice(start, start + _BLOCK)
-        word = np.bitwise_xor.reduce((bits[here].astype(np.uint64) + np.uint64(1)) * _OTHER, axis=1)
+        word = np.bitwise_xor.reduce(
+            (bits[here].astype(np.uint64) + np.uint64(1)) * columns, axis=1
+        )
         word ^= places[here] * _ODD
         word = (word ^ (word >> np.uint64(29))) * _OTHER
         total += (
