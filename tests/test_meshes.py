@@ -171,7 +171,7 @@ def run_on_one_device():
 def test_a_run_is_that_of_one_device(kind, layout, run_on_one_device, what_crosses, monkeypatch):
     programs = []
 
-    def compiled_chunk(step, length, args):
+    def compiled_chunk(step, length, args, fed):
         programs.append(make_chunk(step, length, args).lower(*args).compile())
         return programs[-1]
 

@@ -1,4 +1,4 @@
-"""Batches drawn inside jit, from sets in memory."""
+"""Batches: drawn inside jit from sets in memory, or handed in."""
 
 from functools import partial
 from typing import Any, NamedTuple
@@ -27,6 +27,18 @@ class Layout(NamedTuple):
         """The mesh and its axes."""
         (entry,) = self.batches.spec
         return Spread(self.batches.mesh, entry if isinstance(entry, tuple) else (entry,))
+
+
+class Drawn(NamedTuple):
+    """The batches of one step, of a set that is not in memory.
+
+    Attributes:
+      choosing: what the update is chosen by, or None.
+      certifying: what certifies it, other examples; or None.
+    """
+
+    choosing: Any
+    certifying: Any
 
 
 def draw_batch(

@@ -49,6 +49,13 @@ def on_mesh(tree: Any, mesh: Mesh | None) -> Any:
     return jax.tree.map(on, tree)
 
 
+def lie_like(tree: Any, like: Any) -> Any:
+    """The tree, where the arrays of another lie; as it is, where those are on no mesh."""
+    if mesh_of(like) is None or jax.tree.structure(tree) != jax.tree.structure(like):
+        return tree
+    return jax.tree.map(lambda leaf, other: jax.device_put(leaf, other.sharding), tree, like)
+
+
 def whole_on(mesh: Mesh | None) -> NamedSharding | None:
     """The sharding of what every device of a mesh has whole, None without a mesh."""
     return None if mesh is None else NamedSharding(mesh, P())

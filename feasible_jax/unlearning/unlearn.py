@@ -1,4 +1,4 @@
-"""`unlearn`: run a base method, with or without feasible updates, on arrays in memory."""
+"""`unlearn`: run a base method, with or without feasible updates, on sets or on streams."""
 
 import os
 import warnings
@@ -14,9 +14,10 @@ from jax.sharding import NamedSharding
 
 from feasible_jax.methods.method import Method, Problem, check_method
 from feasible_jax.moments.estimator import STRATEGIES, check_loss
-from feasible_jax.moments.per_example import check_params
-from feasible_jax.unlearning.batches import Layout
+from feasible_jax.moments.per_example import check_batch, check_params
+from feasible_jax.unlearning.batches import Drawn, Layout
 from feasible_jax.unlearning.chunks import is_over, make_chunk
+from feasible_jax.unlearning.feed import Feed, Role
 from feasible_jax.unlearning.fingerprint import fingerprint
 from feasible_jax.unlearning.history import History, history_of
 from feasible_jax.unlearning.no_direction import no_direction
@@ -34,11 +35,13 @@ from feasible_jax.unlearning.sets import join_sets, warn_of_shared
 from feasible_jax.unlearning.step import (
     LoopState,
     certified_constraints,
+    chooses,
     first_state,
     make_limits,
     make_step,
     merged_requirements,
 )
+from feasible_jax.unlearning.streams import Stream, first_batches
 
 # Folded into the key of a run for what is prepared; a large number, as no step counts so far.
 _PREPARING = 0x70726570
@@ -183,26 +186,35 @@ def unlearn(
     """
     key = jax.random.key(int(key)) if isinstance(key, (int, np.integer)) else key
     check_method(method)
-    data = join_sets(forget, retain, constraint_data or {})
+    sets = join_sets(forget, retain, constraint_data or {})
+    streams = {name: given for name, given in sets.items() if isinstance(given, Stream)}
+    data = {name: given for name, given in sets.items() if name not in streams}
+    begun = first_batches(streams)
+    _check_prepares(method, streams)
     params = jax.tree.map(jnp.asarray, params)
     check_params(params)
-    mesh = mesh_of((params, data), batch_sharding)
+    mesh = mesh_of((params, data, begun), batch_sharding)
     params, data = on_mesh((params, data), mesh)
-    layout = layout_of(data, batch_sharding)
+    layout = layout_of(data | begun, batch_sharding)
     tx = _chain(optimizer, feasibility, method.prepare is not None)
     opt_state = jax.tree.map(jnp.asarray, _set_hyperparams(tx.init(params), hyperparams or {}))
     needs = merged_requirements(opt_state)
     certified = certified_constraints(opt_state)
-    _check(data, certified | needs, steps, batch_size, chunk_size, strategy)
+    _check(data, begun, certified | needs, steps, batch_size, chunk_size, strategy)
     _check_certifying(certify_batch_size, patience)
-    check_divides(layout, batch_size=batch_size)
-    if certified:
-        check_divides(layout, certify_batch_size=certify_batch_size)
     _check_checkpoint(checkpoint, checkpoint_every, resume)
 
     used = {objective.data for objective in method.objectives} | set(needs) | set(certified)
-    if {"forget", "retain"} <= used:
+    if {"forget", "retain"} <= used & set(data):
         warn_of_shared(data, stacklevel=2)
+    chosen_by = chooses(method, needs)
+    if chosen_by & set(data):
+        check_divides(layout, batch_size=batch_size)
+    if set(certified) & set(data):
+        check_divides(layout, certify_batch_size=certify_batch_size)
+    roles = {name: Role(name in chosen_by, name in certified) for name in streams}
+    feed = Feed(data, streams, roles, certify_batch_size, mesh, layout) if streams else None
+    first = data if feed is None else feed.first
 
     # Only who tests can find that no direction is feasible.
     patience = patience if needs or certified else None
@@ -210,7 +222,7 @@ def unlearn(
     if checkpoint is not None:
         about = _settings(
             method, steps, batch_size, certify_batch_size, patience, key, strategy, hyperparams,
-            params, data,
+            params, first,
         )  # fmt: skip
         saved = SavedRun(checkpoint, checkpoint_every, resume, steps, about)
 
@@ -219,22 +231,27 @@ def unlearn(
     state, fixed, limits = on_mesh(
         (_strong(first_state(params, opt_state, key)), fixed, make_limits(steps, patience)), mesh
     )
-    rest = (data, fixed, limits)
     chunk = _compiled_chunk(
-        problem, method, tx, tuple(needs.items()), batch_size, strategy,
-        tuple(certified.items()), certify_batch_size, chunk_size, layout, _Shapes((state, *rest)),
+        problem, method, tx, tuple(needs.items()), batch_size, strategy, tuple(certified.items()),
+        certify_batch_size, chunk_size, layout, _Shapes((state, first, fixed, limits)),
     )  # fmt: skip
 
     standing = Standing(state) if saved is None else saved.begin(Standing(state))
+    if feed is not None:
+        feed.skip(int(standing.state.step))
     together = jax.process_count() == 1  # of several, one may be alone with what interrupts it
     try:
         with progress_bar(method.name, steps, progress, int(standing.state.step)) as report:
             while standing.stop is None and int(standing.state.step) < steps:
-                state, record = chunk(standing.state, *rest)
-                records, taken, stop = (*standing.records, record), int(state.step), None
-                report(record)
+                state, record = chunk(standing.state, feed or data, fixed, limits)
+                records, taken, stop = standing.records, int(state.step), None
+                if record is not None:
+                    records = (*records, record)
+                    report(record)
                 if not state.alive:
                     stop = _not_finite(method, taken)
+                elif feed is not None and feed.ended is not None and taken < steps:
+                    stop = _ended(feed.ended, taken, steps)
                 elif on_chunk is not None and on_chunk(taken, state.params) and taken < steps:
                     stop = "on_chunk asked to stop"
                 elif is_over(state, limits) and taken < steps:
@@ -279,10 +296,14 @@ def _compiled_chunk(
         problem, method, tx, dict(needs), batch_size, strategy, dict(certified),
         certify_batch_size, layout,
     )  # fmt: skip
-    return make_chunk(step, chunk_size, args)
+    return make_chunk(step, chunk_size, args, fed=any(isinstance(x, Drawn) for x in data.values()))
 
 
 def _check_loss(loss_fn, params, name: str, examples, layout: Layout | None) -> None:
+    if isinstance(examples, Drawn):
+        examples = next((batch for batch in examples if batch is not None), None)
+        if examples is None:  # nobody asks for them
+            return
     try:
         on_a_shard(layout, partial(check_loss, loss_fn))(params, examples)
     except (TypeError, ValueError) as error:
@@ -343,6 +364,16 @@ def _not_finite(method: Method, step: int) -> str:
     return reason
 
 
+def _ended(reason: str, taken: int, steps: int) -> str:
+    warnings.warn(
+        f"{reason}, so that the run ends after {taken} of {steps} steps. Give it more batches, or "
+        "something that begins anew when it is iterated over again.",
+        RuntimeWarning,
+        stacklevel=3,
+    )
+    return reason
+
+
 def _strong(state: LoopState) -> LoopState:
     """The state with no weak types: a checkpoint keeps none, and they would change promotion."""
     return jax.tree.map(
@@ -387,16 +418,28 @@ def _check_checkpoint(checkpoint: Any, every: float, resume: bool) -> None:
         raise ValueError(f"checkpoint_every={every!r}: give a number of seconds of at least 0.")
 
 
-def _check(data, needs, steps, batch_size, chunk_size, strategy) -> None:
+def _check_prepares(method: Method, streams: Mapping[str, Stream]) -> None:
+    if method.prepare is not None and streams:
+        raise ValueError(
+            f"method {method.name!r} prepares from whole sets, and {', '.join(streams)} comes in "
+            "batches: give arrays."
+        )
+
+
+def _check(data, begun, needs, steps, batch_size, chunk_size, strategy) -> None:
     for name, value in (("steps", steps), ("batch_size", batch_size), ("chunk_size", chunk_size)):
         if not isinstance(value, (int, np.integer)) or value < 1:
             raise ValueError(f"{name}={value!r}: give a whole number of at least 1.")
     if strategy not in STRATEGIES:
         raise ValueError(f"strategy={strategy!r}: choose one of {', '.join(STRATEGIES)}.")
     for name, kind in needs.items():
-        if name not in data:
+        if name not in data | begun:
             raise ValueError(
                 f"constraint {name!r} has no data: pass constraint_data={{{name!r}: examples}}."
             )
-        if kind in ("moments", "per_example") and batch_size < 2:
+        if kind not in ("moments", "per_example"):
+            continue
+        if name in data and batch_size < 2:
             raise ValueError(f"batch_size={batch_size}: a variance needs at least 2 examples.")
+        if name in begun and check_batch(begun[name], None) * jax.process_count() < 2:
+            raise ValueError(f"{name} stream: a variance needs batches of at least 2 examples.")
