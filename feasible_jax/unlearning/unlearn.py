@@ -259,16 +259,20 @@ def _compiled_chunk(
 
 
 def _check_loss(loss_fn, params, name: str, examples) -> None:
+    kinds = {
+        jax.tree_util.keystr(path): f"{leaf.dtype}{list(leaf.shape[1:])}"
+        for path, leaf in jax.tree_util.tree_leaves_with_path(examples)
+    }
+    message = f"loss_fn does not take the examples of the {name} set, each {kinds}"
     try:
         check_loss(loss_fn, params, examples)
     except (TypeError, ValueError) as error:
-        kinds = {
-            jax.tree_util.keystr(path): f"{leaf.dtype}{list(leaf.shape[1:])}"
-            for path, leaf in jax.tree_util.tree_leaves_with_path(examples)
-        }
         # JAX has errors of its own among these, which are not made of a text alone.
         kind = TypeError if isinstance(error, TypeError) else ValueError
-        raise kind(f"{name} set, one example {kinds}: {error}") from error
+        raise kind(f"{message}: {error}") from error
+    except Exception as error:
+        error.add_note(f"{message}.")
+        raise
 
 
 @lru_cache(maxsize=64)
