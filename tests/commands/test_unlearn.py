@@ -1,6 +1,9 @@
+import gzip
 import json
 import shlex
 import signal
+
+import pytest
 
 from feasible_jax.experiments.stopwatch import Stopwatch
 
@@ -65,6 +68,20 @@ def test_ctrl_c_leaves_a_run_that_goes_on_when_asked_to(
     rows = json.loads((tmp_path / "my run/results.json").read_text())
     assert rows[-1]["steps"] == 40
     assert (tmp_path / "my run/index.html").is_file()
+
+
+@pytest.mark.parametrize("content", [gzip.compress(bytes(100))[:20], b"\x80\x04no IDX"])
+def test_a_data_file_that_cannot_be_read_is_named(feasible_jax, tmp_path, content):
+    for part in ("train", "t10k"):
+        for kind in ("images-idx3", "labels-idx1"):
+            (tmp_path / f"{part}-{kind}-ubyte.gz").write_bytes(content)
+    status, printed = feasible_jax(
+        "unlearn", "--out", tmp_path / "run", "--dataset", "fashion_mnist", "--data-dir", tmp_path
+    )
+    assert status == 2
+    assert "train-labels-idx1-ubyte.gz" in printed.replace("\n", "")
+    assert "Traceback" not in printed
+    assert not (tmp_path / "run").exists()
 
 
 def test_help_says_what_each_option_is(feasible_jax):
