@@ -11,6 +11,9 @@ import numpy as np
 from feasible_jax.moments.per_example import check_batch
 from feasible_jax.unlearning.streams import Stream, is_stream
 
+# What NumPy calls the kinds of its dtypes: objects, texts, dates.
+_NO_NUMBERS = tuple("OSUMm")
+
 
 def join_sets(forget: Any, retain: Any, constraint_data: Mapping[str, Any]) -> dict[str, Any]:
     """All sets by name, as JAX arrays, or as a ``Stream`` where batches of them are given.
@@ -87,6 +90,11 @@ def shared_examples(one: Any, other: Any) -> int:
 
 
 def _checked(name: str, examples: Any) -> Any:
+    for path, leaf in jax.tree_util.tree_leaves_with_path(examples):
+        dtype = leaf.dtype if hasattr(leaf, "dtype") else np.asarray(leaf).dtype
+        if getattr(dtype, "kind", "") in _NO_NUMBERS:
+            where = f"{name}{jax.tree_util.keystr(path)}"
+            raise TypeError(f"{name} set: {where} has dtype {dtype}: give arrays of numbers.")
     try:
         examples = jax.tree.map(jnp.asarray, examples)
         check_batch(examples, None)

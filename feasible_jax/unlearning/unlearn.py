@@ -304,16 +304,20 @@ def _check_loss(loss_fn, params, name: str, examples, layout: Layout | None) -> 
         examples = next((batch for batch in examples if batch is not None), None)
         if examples is None:  # nobody asks for them
             return
+    kinds = {
+        jax.tree_util.keystr(path): f"{leaf.dtype}{list(leaf.shape[1:])}"
+        for path, leaf in jax.tree_util.tree_leaves_with_path(examples)
+    }
+    message = f"loss_fn does not take the examples of the {name} set, each {kinds}"
     try:
         on_a_shard(layout, partial(check_loss, loss_fn))(params, examples)
     except (TypeError, ValueError) as error:
-        kinds = {
-            jax.tree_util.keystr(path): f"{leaf.dtype}{list(leaf.shape[1:])}"
-            for path, leaf in jax.tree_util.tree_leaves_with_path(examples)
-        }
         # JAX has errors of its own among these, which are not made of a text alone.
         kind = TypeError if isinstance(error, TypeError) else ValueError
-        raise kind(f"{name} set, one example {kinds}: {error}") from error
+        raise kind(f"{message}: {error}") from error
+    except Exception as error:
+        error.add_note(f"{message}.")
+        raise
 
 
 @lru_cache(maxsize=64)
