@@ -62,7 +62,8 @@ class PerExampleChange:
             tangents = jax.tree.map(lambda u, p: u.astype(p.dtype), step, params)
 
             def along(points, batch):
-                return jax.jvp(lambda p: losses(p, batch), *((point,) for point in points))[1]
+                params, tangents = points
+                return jax.jvp(lambda p: losses(p, batch), (params,), (tangents,))[1]
 
             changes = self._for_each(along, (params, tangents))
             return changes.astype(accumulation_dtype(changes))

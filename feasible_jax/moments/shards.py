@@ -189,8 +189,8 @@ def _without(entry: Any, axes: tuple[str, ...]) -> Any:
 
 
 def _leading(sharding: NamedSharding | None) -> Spread | None:
-    entry = None if sharding is None or not len(sharding.spec) else sharding.spec[0]
-    if not entry:
+    if sharding is None or not len(sharding.spec) or not sharding.spec[0]:
         return None
+    entry = sharding.spec[0]
     spread = Spread(sharding.mesh, entry if isinstance(entry, tuple) else (entry,))
     return spread if spread.shards > 1 else None

@@ -23,7 +23,9 @@ def mesh_of(tree: Any, batch_sharding: NamedSharding | None = None) -> Mesh | No
     """
     shardings = [getattr(leaf, "sharding", None) for leaf in jax.tree.leaves(tree)]
     shardings.append(batch_sharding)
-    meshes = {s.mesh for s in shardings if isinstance(s, NamedSharding) and s.mesh.size > 1}
+    meshes: set[Any] = {
+        s.mesh for s in shardings if isinstance(s, NamedSharding) and s.mesh.size > 1
+    }
     if len(meshes) > 1:
         raise ValueError(
             f"parameters and sets lie on different meshes, {', '.join(map(str, meshes))}: put them "
@@ -67,7 +69,7 @@ def layout_of(data: Mapping[str, Any], batch_sharding: NamedSharding | None) -> 
     Raises:
       ValueError: if sets are spread over other axes than the batches, or than each other.
     """
-    found = {}
+    found: dict[str, NamedSharding] = {}
     for name, examples in data.items():
         shardings = {_rows_of(leaf) for leaf in jax.tree.leaves(examples)}
         if len(shardings) > 1:
@@ -75,8 +77,7 @@ def layout_of(data: Mapping[str, Any], batch_sharding: NamedSharding | None) -> 
                 f"the leaves of the {name} set are spread over different mesh axes: "
                 f"{sorted(map(str, shardings))}; spread the examples of all leaves over the same."
             )
-        for sharding in shardings - {None}:
-            found[name] = sharding
+        found |= [(name, sharding) for sharding in shardings if sharding is not None]
     asked = set(found.values()) if batch_sharding is None else {_leading(batch_sharding)}
     if len(asked) > 1:
         axes = {name: sharding.spec for name, sharding in found.items()}

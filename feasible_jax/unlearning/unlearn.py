@@ -117,10 +117,18 @@ def unlearn(
     those that chose the update. Steps run under one ``lax.scan`` a chunk, except on a CPU with
     convolutions, which XLA makes slow inside a loop: there each jitted step is dispatched.
 
+    A run takes place where its arrays are: on one device, or spread over the mesh that parameters
+    and sets have been put on, of one process or of many. The state lies like the parameters, and a
+    few times their size crosses the mesh at each step, see the page "Many devices, many hosts, much
+    data".
+
     Args:
       loss_fn: ``(params, example) -> scalar``, the training loss of ONE example.
       params: the trained parameters.
-      forget: the forget set, a tree of arrays with a leading axis of examples.
+      forget: the forget set, a tree of arrays with a leading axis of examples; or a stream, which
+        is anything else that can be iterated over and yields such trees, batches all of one shape.
+        Of a stream one batch chooses the update, and those after it certify it. What begins anew
+        when it is iterated over again does so at its end.
       retain: the retain set, likewise.
       method: a base method, such as ``fj.methods.neg_grad_plus()``.
       optimizer: any Optax optimizer; it sees the method's gradient.
@@ -130,14 +138,16 @@ def unlearn(
       steps: number of steps, at least 1.
       batch_size: examples drawn from each set at a step, at least 1; two or more where variances
         are needed. It may exceed the number of examples: the test is about the mean of the set, and
-        more draws from it are more evidence about that.
-      certify_batch_size: examples drawn for each constraint of a ``certify_updates``, at least 2.
+        more draws from it are more evidence about that. Batches of a stream are as they come.
+      certify_batch_size: examples drawn for each constraint of a ``certify_updates``, at least 2;
+        of a stream, as many batches as make up so many.
       patience: how many updates in a row may be zero, those of a warm-up included, before a run
         with constraints ends and says why in ``result.stop``; None never to give up.
       key: a random key, or a seed.
       strategy: how gradient moments are taken, see ``grad_moments``.
       batch_sharding: how the examples of every batch are spread over a mesh, as in
-        ``NamedSharding(mesh, P("data"))``; None to spread them like the sets.
+        ``NamedSharding(mesh, P("data"))``; None to spread them like the sets. Sizes of batches are
+        multiples of the number of shards.
       hyperparams: values for an optimizer made by ``optax.inject_hyperparams``; a sweep over them
         compiles once.
       constraint_data: further sets by constraint name, such as a group whose loss must not rise.
@@ -152,7 +162,8 @@ def unlearn(
       checkpoint_every: seconds, at least 0; 0 writes after every chunk.
       resume: whether to go on with the run in ``checkpoint``, bit for bit on one device; one that
         is not there is begun. Settings, parameters and sets must be the same. So must be what
-        cannot be looked into: the loss, and numbers inside an optimizer that are not injected.
+        cannot be looked into: the loss, and numbers inside an optimizer that are not injected. A
+        stream is given from its beginning, and what was taken of it is left out.
       progress: show a progress bar (on a terminal only).
 
     Returns:
@@ -161,7 +172,9 @@ def unlearn(
     Raises:
       ValueError: for sets that are empty or ragged or hold NaN, a loss that is not a scalar, a
         constraint without data, hyper-parameters that the optimizer does not have or takes from a
-        schedule, sizes below 1, or a checkpoint that is damaged or of another run.
+        schedule, sizes below 1 or that do not divide over the mesh, a stream that is too short for
+        one step, changes its shapes, or gives the batch that chose to a certificate, or a
+        checkpoint that is damaged or of another run.
       TypeError: if ``method`` is not a ``Method``.
       FileExistsError: if a run is in ``checkpoint`` and ``resume`` is False.
       OSError: that says what to do, if ``checkpoint`` cannot be written or the disk is full.
@@ -169,7 +182,7 @@ def unlearn(
     Warns:
       UserWarning: if examples of the forget set are in the retain set too, where both are used.
       RuntimeWarning: if a loss or a parameter stops being finite; the run then ends with the last
-        finite parameters, and ``result.stop`` says at which step.
+        finite parameters, and ``result.stop`` says at which step. Likewise if a stream ends.
 
     >>> import jax.numpy as jnp, optax
     >>> import feasible_jax as fj
