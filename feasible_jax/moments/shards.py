@@ -100,7 +100,7 @@ def by_shard(fn: Callable[..., Any], spread: Spread, has_rows: Any) -> Callable[
     def run(params, *parts):
         program = jax.shard_map(
             fn,
-            mesh=spread.mesh,
+            mesh=spread.mesh if jax.sharding.get_abstract_mesh().empty else None,
             in_specs=(P(), *(rows for _ in parts)),
             out_specs=jax.tree.map(lambda has: rows if has else P(), has_rows),
             axis_names=set(spread.axes),

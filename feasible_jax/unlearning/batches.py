@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import NamedSharding
 
-from feasible_jax.moments.shards import Spread, by_shard, spread_of
+from feasible_jax.moments.shards import Spread, automatic, by_shard, spread_of
 
 
 class Layout(NamedTuple):
@@ -73,9 +73,13 @@ def draw_batch(
     spread = None if batch_sharding is None else spread_of(rows, batch_sharding)
     if spread is None:
         return _take(rows, examples)
-    if is_spread:
-        return by_shard(partial(_own_rows, spread), spread, True)(rows, examples)
-    return by_shard(partial(_own_part, spread), spread, True)((rows, examples))
+    if not is_spread:
+        return by_shard(partial(_own_part, spread), spread, True)((rows, examples))
+    take = by_shard(partial(_own_rows, spread), spread, True)
+    others = tuple(name for name in spread.mesh.axis_names if name not in spread.axes)
+    if others:  # JAX 0.12 cannot scatter a sum beside axes that are explicit
+        take = automatic(take, spread.sharding(rows=True), others)
+    return take(rows, examples)
 
 
 def _take(rows: jax.Array, examples: Any) -> Any:

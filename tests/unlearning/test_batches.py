@@ -41,9 +41,10 @@ def test_a_batch_is_a_function_of_its_key_and_may_exceed_the_set():
 
 @pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit])
 @pytest.mark.parametrize("is_spread", [True, False])
-def test_a_mesh_draws_what_one_device_draws(kind, is_spread):
+@pytest.mark.parametrize("axes", [("y", "x"), ("x",)])
+def test_a_mesh_draws_what_one_device_draws(axes, kind, is_spread):
     mesh = jax.make_mesh((4, 2), ("x", "y"), axis_types=(kind,) * 2)
-    rows = NamedSharding(mesh, P(("y", "x")))
+    rows = NamedSharding(mesh, P(axes))
     examples = {
         "a": np.arange(48, dtype=np.float32).reshape(24, 2) - 20,
         "b": np.arange(24) % 3 == 0,

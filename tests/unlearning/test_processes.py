@@ -39,19 +39,30 @@ def loss(params, example):
     return 0.5 * (inputs @ params["w"] + params["b"] - target) ** 2
 
 
-def run(mesh, begin, end, **kwargs):
-    """A whole run on a mesh, to which a process feeds its part of the retain set."""
+def examples(rng, size, begin, end):
+    """The part of some examples that a process reads: from one share of them to another."""
+    inputs = rng.normal(size=(size, 8)).astype(np.float32)
+    targets = rng.normal(size=size).astype(np.float32)
+    part = slice(int(begin * size), int(end * size))
+    return inputs[part], targets[part]
+
+
+def stream(*part):
+    rng = np.random.default_rng(1)
+    while True:
+        yield examples(rng, 8, *part)
+
+
+def run(mesh, *part, **kwargs):
+    """A whole run on a mesh, to which a process feeds its part of a set and of a stream."""
     rows, whole = NamedSharding(mesh, P("data")), NamedSharding(mesh, P())
-    rng = np.random.default_rng(0)
-    inputs = rng.normal(size=(37, 8)).astype(np.float32)
-    targets = rng.normal(size=37).astype(np.float32)
-    retain = tuple(
-        jax.make_array_from_process_local_data(rows, leaf[:32][begin:end])
-        for leaf in (inputs, targets)
+    retain = jax.tree.map(
+        lambda leaf: jax.make_array_from_process_local_data(rows, leaf),
+        examples(np.random.default_rng(0), 32, *part),
     )
     params = {"w": np.ones(8, np.float32), "b": np.float32(0)}
     result = fj.unlearn(
-        loss, jax.device_put(params, {"w": rows, "b": whole}), forget=(inputs[32:], targets[32:]),
+        loss, jax.device_put(params, {"w": rows, "b": whole}), forget=stream(*part),
         retain=retain, method=fj.methods.neg_grad_plus(0.6),
         optimizer=optax.sgd(0.05, momentum=0.9),
         feasibility=optax.chain(
@@ -89,7 +100,7 @@ def on_chunk(step, params):
     if step == die_at and rank == 1:
         os.kill(os.getpid(), signal.SIGKILL)
 
-result = module.run(module.four_devices(), 16 * rank, 16 * rank + 16, checkpoint=checkpoint,
+result = module.run(module.four_devices(), rank / 2, (rank + 1) / 2, checkpoint=checkpoint,
                     resume=True, on_chunk=on_chunk)
 np.savez(f"{out}.{rank}.npz", **result)
 """
@@ -134,7 +145,7 @@ def has_gloo():
 
 @pytest.mark.skipif(not has_gloo(), reason="this jaxlib has no collectives between CPU processes")
 def test_two_processes_do_as_one_and_go_on_after_one_was_killed(tmp_path, quick_compilation):
-    undisturbed = run(four_devices(), 0, 32)
+    undisturbed = run(four_devices(), 0, 1)
     assert 0 < undisturbed["kept"].mean() < 1, "the test would show nothing otherwise"
     checkpoint = tmp_path / "run"
 
@@ -155,4 +166,4 @@ def test_two_processes_do_as_one_and_go_on_after_one_was_killed(tmp_path, quick_
     for rank in range(2):
         assert_undisturbed(np.load(tmp_path / f"out.{rank}.npz"))
     assert read_saved(checkpoint).finished
-    assert_undisturbed(run(four_devices(), 0, 32, checkpoint=tmp_path / "copy", resume=True))
+    assert_undisturbed(run(four_devices(), 0, 1, checkpoint=tmp_path / "copy", resume=True))
