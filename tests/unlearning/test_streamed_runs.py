@@ -69,6 +69,7 @@ def test_a_run_on_streams_is_one_on_sets_that_draws_the_same(run, sets, retain, 
         assert got.stop is None
 
 
+@pytest.mark.slow  # test_feed.py looks at how they lie
 def test_batches_of_streams_are_spread_over_a_mesh(run, retain, whole):
     mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
     got = run(retain=retain(), batch_sharding=NamedSharding(mesh, P("data")))
