@@ -12,10 +12,10 @@ def js_divergence(predictions: Predictions, others: Predictions) -> np.ndarray:
     """The Jensen-Shannon divergence of the predicted probabilities of each example, in nats.
 
     ``KL(p || m) / 2 + KL(q || m) / 2`` with ``m = (p + q) / 2``: symmetric, and bounded. 0 means
-    the same predictions. To the retrained model, lower is better; whether the two are right does
-    not come in. Computed from logarithms, so nothing underflows to a wrong zero. Source: Lin, "Divergence
-    measures based on the Shannon entropy" (1991); to a retrained model, Chundawat et al. (2023,
-    arXiv 2205.08096).
+    the same predictions. From the retrained model's, lower is better; whether either is right does
+    not come in. Computed from logarithms, so that nothing underflows to a wrong zero. Source: Lin,
+    "Divergence measures based on the Shannon entropy" (1991); from a retrained model, Chundawat et
+    al. (2023, arXiv 2205.08096).
 
     Args:
       predictions: of one model; logits ``(N, C)``.

@@ -75,7 +75,8 @@ def forgetting_quality(
         raise ValueError(f"delta is {delta}: give a small probability, such as 1e-5.")
     unlearned, retrained = matched_margins(unlearned, retrained, at_least=3)
     worth = _worth(len(unlearned), delta)
-    epsilons = np.array([_epsilon(*pair, worth) for pair in zip(unlearned.T, retrained.T)])
+    pairs = zip(unlearned.T, retrained.T, strict=True)
+    epsilons = np.array([_epsilon(*pair, worth) for pair in pairs])
     return ForgettingQuality(float(_points(epsilons, len(unlearned)).mean()), epsilons)
 
 

@@ -33,7 +33,7 @@ def klom(unlearned: np.ndarray, retrained: np.ndarray, bins: int = 20) -> np.nda
 
     >>> margins = np.array([[0.0, 0.0], [1.0, 1.0]])
     >>> klom(margins, np.array([[0.0, 5.0], [1.0, 6.0]])).round(2)
-    array([ 0.  , 11.51])
+    array([ 0.  , 10.82])
     """
     if bins < 1:
         raise ValueError(f"bins is {bins}: give at least 1.")

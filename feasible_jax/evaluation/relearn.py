@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
 from feasible_jax.evaluation.per_example import correct
@@ -16,7 +15,8 @@ from feasible_jax.unlearning.chunks import is_slow_in_loops
 from feasible_jax.unlearning.task import Examples, Params, Task
 
 # Made once, so that every call finds its compiled program again.
-_ADAM = optax.adam(1e-3)
+_DEFAULT_OPTIMIZER = optax.adam(1e-3)
+# Examples looked at together, so that memory does not grow with the forget set.
 _LOOK = 1000
 
 
@@ -50,8 +50,8 @@ def relearn_time(
     params: Params,
     *,
     margin: float = 0.0,
-    max_steps: int = 500,
-    optimizer: optax.GradientTransformation = _ADAM,
+    max_steps: int = 1000,
+    optimizer: optax.GradientTransformation | None = None,
     batch_size: int = 64,
     seed: int = 0,
 ) -> RelearnTime:
@@ -82,6 +82,7 @@ def relearn_time(
     Raises:
       ValueError: if a size is out of range or ``predict_fn`` does not return logits.
 
+    >>> import numpy as np
     >>> def loss(w, example):
     ...     return -jax.nn.log_softmax(example.inputs @ w)[example.labels]
     >>> some = Examples(np.eye(3, dtype=np.float32), np.array([0, 1, 2]))
@@ -100,6 +101,7 @@ def relearn_time(
     original = predict(task.predict_fn, task.params, task.forget)
     count = len(original.labels)
     wanted = math.ceil(round(correct(original).sum() - margin * count / 100, 6))
+    optimizer = _DEFAULT_OPTIMIZER if optimizer is None else optimizer
     how = (task.loss_fn, task.predict_fn, optimizer, batch_size)
     forget = jax.tree.map(jnp.asarray, Examples(*task.forget))
     state = _start(task.predict_fn, optimizer, params, jax.random.key(seed), forget)
