@@ -9,7 +9,7 @@ from feasible_jax.experiments.config import (
     TaskConfig,
     preset,
 )
-from feasible_jax.experiments.shadows import Shadows, shadow_models
+from feasible_jax.experiments.shadows import Shadows, train_shadows
 from feasible_jax.experiments.single import SingleResult, run_single
 from feasible_jax.experiments.study import StudyResult, run_study
 
@@ -30,5 +30,5 @@ __all__ = [
     "preset",
     "run_single",
     "run_study",
-    "shadow_models",
+    "train_shadows",
 ]

@@ -36,10 +36,10 @@ class Shadows(NamedTuple):
     reference: Any
 
 
-Keeper = Callable[[str, Callable[[], tuple[Any, float]], Any], tuple[Any, float | None]]
+Keeper = Callable[[str, Callable[[], Any], Any], Any]
 
 
-def shadow_models(
+def train_shadows(
     config: SingleConfig,
     task: Task,
     count: int,
@@ -58,8 +58,8 @@ def shadow_models(
       config: the run: its model, its epochs, its method and settings.
       task: the run's task.
       count: M, at least 3.
-      kept: ``(name, make, like) -> (params, seconds)``, where a caller keeps models: it may return
-        what it kept of the shapes ``like`` instead of calling ``make()``.
+      kept: ``(name, make, like) -> params``, where a caller keeps models: it may return what it
+        kept of the shapes ``like`` instead of calling ``make()``.
       on_progress: called with what is under way and the units done since, ``shadow_work(config,
         count)`` of them in all.
 
@@ -74,40 +74,42 @@ def shadow_models(
     >>> from feasible_jax.experiments.config import TaskConfig
     >>> config = SingleConfig(task=TaskConfig(epochs=1, train_size=100), scenario="random",
     ...                       method="gradient_ascent", arm="plain", steps=2)
-    >>> shadows = shadow_models(config, build_task(config.task, "random").task, count=3)
+    >>> shadows = train_shadows(config, build_task(config.task, "random").task, count=3)
     >>> jax.tree.leaves(shadows.unlearned)[0].shape[0]
     3
     """
     check_shadows(config, count)
     advance = on_progress or (lambda doing, units: None)
-    kept = kept or (lambda name, make, like: make())
     model = build_model(config.task.model, task.retain.inputs.shape[1:], task.num_classes)
-    like = jax.eval_shape(
-        jax.vmap(model.init), jax.eval_shape(lambda: jax.random.split(jax.random.key(0), count))
-    )
-    both = Examples(*(np.concatenate(p) for p in zip(task.forget, task.retain, strict=True)))
-    first = config.seed + 1
+    keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), count))
+    like = jax.eval_shape(jax.vmap(model.init), keys)
 
-    def trained(role: str, examples: Examples, seeds: range) -> Any:
+    def of_kind(kind: str, units: int, make: Callable[[], Any]) -> Any:
+        if kept is None:
+            return make()
+        made = []
+        params = kept(f"shadows-{count}-{kind}", lambda: made.append(kind) or make(), like)
+        if not made:
+            advance(f"{count} {kind} models were there already", units)
+        return params
+
+    def trained(kind: str, examples: Examples, first_seed: int) -> Any:
         def on_epoch(epoch: int, loss: float) -> None:
-            advance(f"training {count} {role} models, loss {loss:.3f}", 1)
+            advance(f"training {count} {kind} models, loss {loss:.3f}", 1)
 
-        def make() -> tuple[Any, float]:
-            options = {"epochs": config.task.epochs, "on_epoch": on_epoch}
-            return train_ensemble(model, examples, seeds=seeds, **options), 0.0
+        seeds = range(first_seed, first_seed + count)
+        options = {"seeds": seeds, "epochs": config.task.epochs, "on_epoch": on_epoch}
+        return of_kind(kind, config.task.epochs, lambda: train_ensemble(model, examples, **options))
 
-        return kept(f"shadows-{count}-{role}", make, like)[0]
-
-    original = trained("original", both, range(first, first + count))
-    retrained = trained("retrained", task.retain, range(first + count, first + 2 * count))
-    reference = trained("reference", task.retain, range(first + 2 * count, first + 3 * count))
-
-    def unlearned() -> tuple[Any, float]:
-        return _unlearn_each(config, task, original, count, advance), 0.0
-
-    return Shadows(
-        original, kept(f"shadows-{count}-unlearned", unlearned, like)[0], retrained, reference
+    first = config.seed + 1
+    both = Examples(*(np.concatenate(p) for p in zip(task.forget, task.retain, strict=True)))
+    original = trained("original", both, first)
+    unlearned = of_kind(
+        "unlearned", count, lambda: _unlearn_each(config, task, original, count, advance)
     )
+    retrained = trained("retrained", task.retain, first + count)
+    reference = trained("reference", task.retain, first + 2 * count)
+    return Shadows(original, unlearned, retrained, reference)
 
 
 def shadow_work(config: SingleConfig, count: int) -> int:
