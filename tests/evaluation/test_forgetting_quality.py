@@ -83,17 +83,12 @@ def test_a_peaked_ensemble_is_taken_for_separated():
         assert forgetting_quality(*pair).epsilons[0] == 50.0
 
 
-@pytest.mark.parametrize("exchange", [False, True])
-def test_the_order_of_the_two_kinds_does_not_matter(exchange):
+def test_the_order_of_the_two_kinds_does_not_matter():
     rng = np.random.default_rng(0)
     pair = rng.normal(0.5, 2, (9, 12)), rng.normal(0, 1, (9, 12))
-    reference = forgetting_quality(*pair)
-    changed = (
-        forgetting_quality(*pair[::-1]) if exchange else forgetting_quality(*map(np.negative, pair))
+    np.testing.assert_allclose(
+        forgetting_quality(*pair).epsilons, forgetting_quality(*pair[::-1]).epsilons
     )
-    np.testing.assert_allclose(changed.epsilons.mean(), reference.epsilons.mean(), rtol=0.1)
-    if exchange:
-        np.testing.assert_allclose(changed.epsilons, reference.epsilons)
 
 
 def test_scores_halve_with_each_bucket_up_to_what_the_models_can_show():

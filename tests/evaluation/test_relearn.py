@@ -9,9 +9,14 @@ import pytest
 from feasible_jax.evaluation import accuracy, predict, relearn_time
 from feasible_jax.evaluation.relearn import RelearnTime
 from feasible_jax.unlearning.batches import draw_batch
-from feasible_jax.unlearning.task import Examples
+from feasible_jax.unlearning.task import Examples, Task
 
-SGD = optax.sgd(0.05)
+SGD = optax.sgd(0.2)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def compile_quickly(quick_compilation):
+    """Programs here are compiled far longer than they run."""
 
 
 def forget_accuracy(task, params):
@@ -22,11 +27,15 @@ def one_step_at_a_time(task, params, wanted, max_steps, batch_size, optimizer, s
     """The same by hand, outside any compiled loop."""
     key, state, step = jax.random.key(seed), optimizer.init(params), 0
     forget = jax.tree.map(jnp.asarray, task.forget)
+
+    @jax.jit
+    def gradient(params, batch):
+        return jax.grad(lambda p: jax.vmap(task.loss_fn, (None, 0))(p, batch).mean())(params)
+
     while forget_accuracy(task, params) < wanted and step < max_steps:
         key, draw = jax.random.split(key)
         batch = draw_batch(draw, forget, batch_size)
-        grads = jax.grad(lambda p, b=batch: jax.vmap(task.loss_fn, (None, 0))(p, b).mean())(params)
-        updates, state = optimizer.update(grads, state, params)
+        updates, state = optimizer.update(gradient(params, batch), state, params)
         params, step = optax.apply_updates(params, updates), step + 1
     return step, forget_accuracy(task, params)
 
@@ -111,17 +120,11 @@ def test_convolutions_on_a_cpu_are_dispatched_one_by_one(monkeypatch):
     inputs = rng.normal(size=(12, 5)).astype(np.float32)
     kernel = rng.normal(size=(2, 1, 3)).astype(np.float32)
     some = Examples(inputs, np.asarray(predict_fn(kernel, inputs).argmax(1)))
-    task = replace_task(loss_fn, predict_fn, kernel, some)
+    task = Task("conv", loss_fn, predict_fn, kernel, some, some, some, some, num_classes=2)
     monkeypatch.setattr("feasible_jax.evaluation.relearn._run", pytest.fail)
     found = relearn_time(task, -0.1 * kernel, optimizer=SGD, max_steps=500, margin=10.0)
     assert found.recovered
     assert found.steps > 1
-
-
-def replace_task(loss_fn, predict_fn, params, some):
-    from feasible_jax.unlearning.task import Task
-
-    return Task("conv", loss_fn, predict_fn, params, some, some, some, some, num_classes=2)
 
 
 @pytest.mark.parametrize(
