@@ -79,7 +79,7 @@ def test_what_takes_training_is_measured_on_request(feasible_jax, run_folder, tm
     assert figures[0] == figures[1]
     assert (run_folder / "models" / "shadows-3-unlearned").is_dir()
     words = " ".join(printed.split())
-    assert "Forgetting quality" in words
+    assert "U-LiRA" in words
     assert "3 shadow models unlearned with the run's settings" in words
 
 
