@@ -56,8 +56,8 @@ def evaluate(
       relearn_steps: the most steps of fine-tuning.
       shadow_models: how many models of each kind to train and to unlearn for U-LiRA, forgetting
         quality and KLoM, 0 for none, at least 3, better 16 or more; takes as long as three times so
-        many trainings, side by side. They are made with the settings of the run: a method is
-        measured, beside its checkpoint.
+        many trainings, side by side. They are made with the settings of the run, whatever the
+        checkpoint.
     """
     check_level(margin, confidence)
     config = load_single_config(run / "config.json")
@@ -140,8 +140,8 @@ def _beside_shadows(task: Task, models: dict[str, Any], shadows: Shadows) -> dic
 def _about_shadows(count: int) -> str:
     return (
         f"U-LiRA, forgetting quality and KLoM: {count} shadow models unlearned with the run's "
-        f"settings, {count} original ones and {count} retrained ones, each beside {count} further "
-        "retrained ones. U-LiRA share: the attack on the model itself."
+        f"settings, {count} originals and {count} retrained ones, each beside {count} other "
+        "retrained ones. U-LiRA share: the same attack on the very model of the column."
     )
 
 

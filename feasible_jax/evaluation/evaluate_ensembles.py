@@ -2,11 +2,13 @@
 
 from typing import Any
 
+import numpy as np
+
 from feasible_jax.evaluation.ensembles import ensemble_margins
 from feasible_jax.evaluation.forgetting_quality import forgetting_quality
 from feasible_jax.evaluation.klom import klom
 from feasible_jax.evaluation.u_lira import u_lira
-from feasible_jax.unlearning.task import Task
+from feasible_jax.unlearning.task import Examples, Task
 
 
 def evaluate_ensembles(
@@ -33,7 +35,6 @@ def evaluate_ensembles(
     Raises:
       ValueError: if there are fewer than 3 models a side, or not as many on both.
 
-    >>> import numpy as np
     >>> from feasible_jax.unlearning.task import Examples
     >>> some = Examples(np.eye(3, dtype=np.float32), np.array([0, 1, 2]))
     >>> task = Task("toy", None, lambda p, x: x * p, 2.0, some, some, some, some, num_classes=3)
@@ -41,13 +42,15 @@ def evaluate_ensembles(
     >>> evaluate_ensembles(task, models, models)["u_lira"]
     50.0
     """
-    forget, test = (
-        [
+
+    def margins(examples: Examples) -> tuple[np.ndarray, np.ndarray]:
+        both = (
             ensemble_margins(task.predict_fn, models, examples, batch_size)
             for models in (unlearned, retrained)
-        ]
-        for examples in (task.forget, task.test)
-    )
+        )
+        return next(both), next(both)
+
+    forget, test = margins(task.forget), margins(task.test)
     attack = u_lira(*forget)
     return {
         "u_lira": attack.accuracy,

@@ -80,7 +80,7 @@ def test_what_takes_training_is_measured_on_request(feasible_jax, run_folder, tm
     assert (run_folder / "models" / "shadows-3-unlearned").is_dir()
     words = " ".join(printed.split())
     assert "U-LiRA" in words
-    assert "3 shadow models unlearned with the run's settings" in words
+    assert "3 shadow models unlearned with the run's settings, 3 originals" in words
 
 
 def test_what_cannot_be_measured_is_refused(feasible_jax, run_folder):
