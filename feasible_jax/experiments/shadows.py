@@ -71,12 +71,13 @@ def train_shadows(
         there are fewer than 3 models.
 
     >>> from feasible_jax.experiments.build_task import build_task
-    >>> from feasible_jax.experiments.config import TaskConfig
-    >>> config = SingleConfig(task=TaskConfig(epochs=1, train_size=100), scenario="random",
-    ...                       method="gradient_ascent", arm="plain", steps=2)
-    >>> shadows = train_shadows(config, build_task(config.task, "random").task, count=3)
-    >>> jax.tree.leaves(shadows.unlearned)[0].shape[0]
-    3
+    >>> config = SingleConfig(method="gradient_ascent", arm="plain")
+    >>> def shadows_of(config, count):
+    ...     return train_shadows(config, build_task(config.task, config.scenario).task, count)
+    >>> train_shadows(config, None, count=2)
+    Traceback (most recent call last):
+    ...
+    ValueError: there are 2 shadow models: give at least 3, better 16 or more.
     """
     check_shadows(config, count)
     advance = on_progress or (lambda doing, units: None)
