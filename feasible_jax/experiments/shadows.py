@@ -70,11 +70,7 @@ def train_shadows(
       ValueError: if the task is the user's own, which says how to unlearn but not how to train, or
         there are fewer than 3 models.
 
-    >>> from feasible_jax.experiments.build_task import build_task
-    >>> config = SingleConfig(method="gradient_ascent", arm="plain")
-    >>> def shadows_of(config, count):
-    ...     return train_shadows(config, build_task(config.task, config.scenario).task, count)
-    >>> train_shadows(config, None, count=2)
+    >>> train_shadows(SingleConfig(), None, count=2)
     Traceback (most recent call last):
     ...
     ValueError: there are 2 shadow models: give at least 3, better 16 or more.

@@ -94,8 +94,9 @@ def shuffled_batches(
 ) -> np.ndarray:
     """An epoch of rows, ``(steps, batch_size)``, filled up from the front of the same shuffle.
 
-    >>> np.bincount(shuffled_batches(np.random.default_rng(0), 4, 2, 3).ravel()).tolist()
-    [2, 1, 1, 2]
+    >>> rows = shuffled_batches(np.random.default_rng(0), count=4, steps=2, batch_size=3)
+    >>> rows.shape, sorted(np.bincount(rows.ravel()).tolist())
+    ((2, 3), [1, 1, 2, 2])
     """
     return np.resize(rng.permutation(count), (steps, batch_size))
 
