@@ -52,8 +52,8 @@ def evaluate(
       out: a JSON file for the figures, if wanted.
       margin: the smallest fall of test accuracy that matters, in percent points.
       confidence: of the bounds on falls of utility, in (0, 1).
-      relearn: measure how many steps of fine-tuning win back the forget set; a minute or less.
-      relearn_steps: the most steps of fine-tuning.
+      relearn: measure how many steps of fine-tuning win back the accuracy on the forget set.
+      relearn_steps: the most steps of fine-tuning with --relearn.
       shadow_models: how many models of each kind to train and to unlearn for U-LiRA, forgetting
         quality and KLoM, 0 for none, at least 3, better 16 or more; takes as long as three times so
         many trainings, side by side. They are made with the settings of the run, whatever the

@@ -44,15 +44,14 @@ def forgetting_quality(
     threshold, above which a model is taken for the kind with the larger median; and an interval
     about as wide as the narrower range, within which it is taken for that kind. An attack with
     exactly one rate of 0 is skipped, for it says that there are few models; one without errors is
-    worth infinity.
-    Epsilons are capped at 50. An example scores 1 below 0.5, 1/2 below 1, 1/4 below 1.5, and so on
-    up to ``ceil(log(M - 1))``, the most that M models can show, and 0 from there.
+    worth infinity. Epsilons are capped at 50. An example scores 1 below 0.5, 1/2 below 1, 1/4 below
+    1.5, and so on up to ``ceil(log(M - 1))``, the most that M models can show, and 0 from there.
 
     The attacks are tried at every value that occurs, where the original goes over a grid of 0.01.
     They are chosen and judged on the same few models, so that retrained models beside other
     retrained ones score far below 1. **That score is the target**; without it no score can be read.
-    Source: Triantafillou et al., "Are we making progress in unlearning?"
-    (2024, arXiv 2406.09073) and the competition's own code.
+    Source: Triantafillou et al., "Are we making progress in unlearning?" (2024, arXiv 2406.09073)
+    and the competition's own code.
 
     Args:
       unlearned: ``(M, N)`` margins of M unlearned models on N forget examples, see
