@@ -18,14 +18,15 @@ from feasible_jax.evaluation import (
 )
 from feasible_jax.evaluation import evaluate as evaluate_model
 from feasible_jax.evaluation.pairs import check_level
-from feasible_jax.experiments.config import SingleConfig, load_single_config
-from feasible_jax.experiments.ledger import Ledger, plain, write_json
+from feasible_jax.experiments.config import SingleConfig, load_single_config, plain_single
+from feasible_jax.experiments.ledger import Ledger, write_json
 from feasible_jax.experiments.resolve_task import resolve_task
 from feasible_jax.experiments.shadows import Shadows, check_shadows, shadow_work, train_shadows
 from feasible_jax.experiments.work_bar import work_bar
 from feasible_jax.report.wording import below_original
 from feasible_jax.unlearning import Task
 from feasible_jax.unlearning.checkpoint import load_params
+from feasible_jax.unlearning.saved_run import read_saved
 
 Columns = dict[str, dict[str, float | None]]
 
@@ -65,7 +66,9 @@ def evaluate(
         check_shadows(config, shadow_models)
     if relearn_steps < 0:
         raise ValueError(f"relearn_steps is {relearn_steps}: give at least 0.")
-    ledger = Ledger(run, plain(config))
+    if checkpoint is None:
+        _check_finished(run)
+    ledger = Ledger(run, plain_single(config))
     task = resolve_task(config, ledger.model).task
     like = jax.eval_shape(lambda: task.params)
     models = {
@@ -91,6 +94,15 @@ def evaluate(
     if out is not None:
         write_json(out, columns)
         console.print(f"The figures: {out}")
+
+
+def _check_finished(run: Path) -> None:
+    saved = read_saved(run / "state")
+    if saved is not None and not (run / "checkpoint").exists():
+        raise FileNotFoundError(
+            f"{run} holds a run that was interrupted after {saved.step} of {saved.steps} steps: "
+            "finish it with `feasible-jax unlearn --resume` and the options it was begun with."
+        )
 
 
 def _add(columns: Columns, more: dict[str, dict[str, float]]) -> None:

@@ -3,6 +3,7 @@
 from feasible_jax.experiments.arms import ARMS, METHODS, make_feasibility, make_method
 from feasible_jax.experiments.build_task import BuiltTask, build_task
 from feasible_jax.experiments.config import (
+    RunConfig,
     SearchConfig,
     SingleConfig,
     StudyConfig,
@@ -17,6 +18,7 @@ __all__ = [
     "ARMS",
     "METHODS",
     "BuiltTask",
+    "RunConfig",
     "SearchConfig",
     "Shadows",
     "SingleConfig",

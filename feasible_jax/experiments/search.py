@@ -8,9 +8,10 @@ import optax
 
 from feasible_jax.evaluation import utility_gap
 from feasible_jax.experiments.config import SearchConfig
+from feasible_jax.experiments.run_arm import run_arm
 from feasible_jax.experiments.stopwatch import Stopwatch
 from feasible_jax.methods import Method
-from feasible_jax.unlearning import History, Task, unlearn
+from feasible_jax.unlearning import History, Task
 
 
 class Setting(NamedTuple):
@@ -46,10 +47,6 @@ class Trial(NamedTuple):
     seconds: float
     history: History
     note: str | None
-
-
-# Made once, so that every run of every arm finds its compiled step again.
-_SGD = optax.inject_hyperparams(optax.sgd)(learning_rate=0.01)
 
 
 def search(
@@ -108,31 +105,25 @@ def _run(task, reference, method, feasibility, config, setting, seed, on_look) -
     watch = Stopwatch()
 
     def look(step: int, params: Any) -> None:
-        watch.lap(params)
         gap = utility_gap(task, params, reference)
         if not best or gap < best[0][0]:
             best[:] = [(gap, step, params)]
         if on_look is not None:
             on_look(setting, step, gap)
-        watch.restart()
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # noted in the trial instead
-        result = unlearn(
-            task.loss_fn,
-            task.params,
-            forget=task.forget,
-            retain=task.retain,
-            method=method,
-            optimizer=_SGD,
-            feasibility=feasibility,
+        result = run_arm(
+            task,
+            method,
+            feasibility,
+            **setting._asdict(),
             steps=config.steps,
             batch_size=config.batch_size,
-            key=seed,
-            hyperparams={k: v for k, v in setting._asdict().items() if v is not None},
-            chunk_size=min(config.look_every, config.steps),
-            on_chunk=look,
-            predict_fn=task.predict_fn,
+            seed=seed,
+            look_every=config.look_every,
+            on_look=look,
+            watch=watch,
             progress=False,
         )
     # A run that was not finite before its first look leaves the original model.

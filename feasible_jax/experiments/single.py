@@ -4,8 +4,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from feasible_jax.experiments.arms import ARMS, make_feasibility, make_method
-from feasible_jax.experiments.config import SingleConfig, check_positive, check_rates
-from feasible_jax.experiments.ledger import Ledger, plain
+from feasible_jax.experiments.config import (
+    SingleConfig,
+    check_positive,
+    check_rates,
+    plain_single,
+)
+from feasible_jax.experiments.ledger import Ledger, check_folder
 from feasible_jax.experiments.outcome import (
     Label,
     kept_curves,
@@ -19,6 +24,10 @@ from feasible_jax.experiments.stopwatch import Stopwatch
 from feasible_jax.experiments.study import StudyResult
 from feasible_jax.unlearning import Task, UnlearnResult
 from feasible_jax.unlearning.checkpoint import save_params
+from feasible_jax.unlearning.saved_run import read_saved
+
+# The cell with the seconds of each chunk, so that a run that was interrupted knows its time.
+_LAPS = "laps"
 
 
 class SingleResult(NamedTuple):
@@ -38,12 +47,24 @@ class SingleResult(NamedTuple):
     checkpoint: Path
 
 
-def run_single(config: SingleConfig, folder: Path, *, progress: bool = True) -> SingleResult:
+def run_single(
+    config: SingleConfig,
+    folder: Path,
+    *,
+    resume: bool = False,
+    checkpoint_every: float = 60.0,
+    progress: bool = True,
+) -> SingleResult:
     """Run one method on one task and save a checkpoint of the result.
+
+    Where the run stands is written to ``state`` in the folder. A run that is finished there is not
+    run again.
 
     Args:
       config: task, method and settings.
       folder: where the models, the checkpoint and the settings go.
+      resume: go on with a run that was interrupted; one that is not there is begun.
+      checkpoint_every: seconds between two writes of where the run stands.
       progress: show progress bars (on a terminal only).
 
     Returns:
@@ -51,6 +72,8 @@ def run_single(config: SingleConfig, folder: Path, *, progress: bool = True) -> 
 
     Raises:
       ValueError, TypeError, FileNotFoundError: for settings that do not fit, before training.
+      FileExistsError: if an interrupted run is in the folder and ``resume`` is False.
+      OSError: if the folder cannot be written to.
 
     >>> import tempfile
     >>> from feasible_jax.experiments.config import TaskConfig
@@ -66,26 +89,43 @@ def run_single(config: SingleConfig, folder: Path, *, progress: bool = True) -> 
         raise ValueError(f"momentum={config.momentum}: give a number in [0, 1).")
     make_feasibility(config.arm, config.density)
     make_method(config.method, 10)
+    settings, state = plain_single(config), Path(folder) / "state"
+    check_folder(folder, settings)
+    _check_interrupted(state, resume)
 
     def trained(role: str, train: Any, like: Any) -> Any:
-        return Ledger(folder, plain(config)).model(role, train, like)
+        return Ledger(folder, settings).model(role, train, like)
 
     built = resolve_task(config, trained, progress=progress)
     # Only now is the folder marked as this run's: a task that does not exist leaves no trace.
-    Ledger(folder, plain(config))
-    watch = Stopwatch()
+    ledger = Ledger(folder, settings)
+    task = built.task
+    watch = Stopwatch(ledger.read(_LAPS)["seconds"] if ledger.has(_LAPS) else ())
     result = run_method(
         config,
-        built.task,
-        built.task.params,
+        task,
+        task.params,
         config.seed,
-        on_chunk=lambda step, params: watch.lap(params),
+        on_look=lambda step, params: ledger.write(_LAPS, {"seconds": watch.laps}),
+        watch=watch,
+        checkpoint=state,
+        checkpoint_every=checkpoint_every,
+        resume=True,
         progress=progress,
     )
     seconds = watch.typical() * len(result.history.kept) / chunk_steps(config)
     checkpoint = Path(folder) / "checkpoint"
     save_params(checkpoint, result.params)
     return SingleResult(_report(config, built, result, seconds), result, checkpoint)
+
+
+def _check_interrupted(state: Path, resume: bool) -> None:
+    saved = read_saved(state)
+    if saved is not None and not saved.finished and not resume:
+        raise FileExistsError(
+            f"{state} holds a run that was interrupted after {saved.step} of {saved.steps} steps: "
+            "add --resume to go on with it, or delete that folder to start anew."
+        )
 
 
 def _report(config: SingleConfig, built: Any, result: UnlearnResult, seconds: float) -> StudyResult:

@@ -24,7 +24,7 @@ CONFIG = SingleConfig(
 def test_every_setting_arrives(built, monkeypatch):
     given = {}
     monkeypatch.setattr(
-        "feasible_jax.experiments.run_method.unlearn",
+        "feasible_jax.experiments.run_arm.unlearn",
         lambda loss_fn, params, **options: given.update(options | {"of": (loss_fn, params)}),
     )
     task = built.task
@@ -35,7 +35,7 @@ def test_every_setting_arrives(built, monkeypatch):
         assert given[name] is getattr(task, name)
     assert given["method"] is make_method("gradient_ascent", 10)
     assert given["feasibility"] is make_feasibility("feasible", 0.5)
-    assert given["hyperparams"] == {"confidence": 0.8}
+    assert given["hyperparams"] == {"learning_rate": 0.01, "confidence": 0.8}
     assert (given["steps"], given["batch_size"], given["key"]) == (4, 16, 5)
     assert given["progress"]
     state = given["optimizer"].init(jnp.zeros(1))
@@ -43,7 +43,8 @@ def test_every_setting_arrives(built, monkeypatch):
     second, _ = given["optimizer"].update(jnp.ones(1), state)
     np.testing.assert_allclose([first[0], second[0]], [-0.01, -0.015], rtol=1e-6)
     run_method(replace(CONFIG, arm="plain"), task, task.retrained, seed=5)
-    assert given["feasibility"] is given["hyperparams"] is None
+    assert given["feasibility"] is None
+    assert given["hyperparams"] == {"learning_rate": 0.01}
 
 
 def test_other_models_and_seeds_compile_nothing_new(built):
@@ -61,7 +62,7 @@ def test_a_chunk_is_as_long_as_it_says(built, steps, calls):
     config = replace(CONFIG, steps=steps, arm="plain")
     seen = []
     run_method(
-        config, built.task, built.task.params, 0, on_chunk=lambda step, params: seen.append(step)
+        config, built.task, built.task.params, 0, on_look=lambda step, params: seen.append(step)
     )
     assert seen == calls
     assert chunk_steps(config) == calls[0]

@@ -177,9 +177,8 @@ def _cost_table(closest: Rows) -> TextTable:
             per_step.setdefault(row["arm"], []).append(row["step_seconds"] / base)
     rows = []
     for arm, ratios in per_step.items():
-        whole = [
-            100 * row["rte_ratio"] for row in step if row["arm"] == arm and _finite(row["rte_ratio"])
-        ]
+        ours = [row for row in step if row["arm"] == arm and _finite(row.get("rte_ratio"))]
+        whole = [100 * row["rte_ratio"] for row in ours]
         share = f"{median(whole):.1f}%" if whole else ""
         rows.append((arm, f"{median(ratios):.2f}", f"{max(ratios):.2f}", share))
     return TextTable(
