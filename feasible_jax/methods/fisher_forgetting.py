@@ -8,15 +8,16 @@ import optax
 
 from feasible_jax.methods.method import Method, Problem
 from feasible_jax.methods.one_shot import one_shot
-from feasible_jax.methods.set_gradients import mean_squares, set_moments
+from feasible_jax.methods.set_gradients import set_gradients
 
 
-def fisher_forgetting(scale: float = 0.01, max_std: float = 0.1) -> Method:
+def fisher_forgetting(scale: float = 0.006, max_std: float = 0.2) -> Method:
     """Add noise ``n ~ N(0, 1)`` times ``min(scale F^(-1/4), max_std)``, in one shot.
 
     Fisher forgetting of Golatkar et al. (2020): ``S(theta) = theta + (lambda sigma^2)^(1/4)
     F^(-1/4) n``, with ``F`` the mean of squared per-example gradients of the training loss over the
-    retain set. Each run draws noise of its own, from its key.
+    retain set. Each run draws noise of its own, from its key. Noise that is enough to forget costs
+    utility: what the two sets share is drowned as well.
 
     Args:
       scale: ``(lambda sigma^2)^(1/4)``, >= 0.
@@ -38,7 +39,7 @@ def fisher_forgetting(scale: float = 0.01, max_std: float = 0.1) -> Method:
 
     def edit(problem: Problem, data: dict[str, Any], key: jax.Array) -> Any:
         params = problem.original_params
-        fisher = mean_squares(set_moments(problem.loss_fn, params, data["retain"]))
+        fisher = set_gradients(problem.loss_fn, params, data["retain"]).squares
         noise = optax.tree.random_like(key, fisher, jax.random.normal)
 
         def noisy(p, f, n):

@@ -13,7 +13,7 @@ from feasible_jax.methods.method import Method, Objective
 _PARALLEL = 1e-5
 
 
-def hamu(forget_gain: float = 0.5, radius: float | None = None) -> Method:
+def hamu(forget_gain: float = 0.5, radius: float | None = 1.0, relative: bool = True) -> Method:
     """Step along the ``d`` that lowers the retain loss most, of those that forget enough.
 
     HAMU (its variant Q) of Chen et al. (2026). With the gradients ``g_r`` of ``mean CE(retain)``
@@ -21,18 +21,18 @@ def hamu(forget_gain: float = 0.5, radius: float | None = None) -> Method:
 
         minimise g_r . d    subject to    g_f . d >= c    and    |d| <= R
 
-    With unit vectors ``u_r``, ``u_f``, and ``p = c / (R |g_f|)``: where ``-u_r . u_f >= p``,
-    descent on the retain loss forgets enough by itself and ``d = -R u_r``. Elsewhere ``d = R (p u_f
-    - sqrt(1 - p^2) w)`` with ``w`` the unit vector of ``u_r`` across ``u_f``; it is 0 where the two
-    are parallel. No step of length ``R`` forgets enough where ``p > 1``: the step is then 0.
-
-    The update is the learning rate times ``d``. By default ``R = |g_r|`` and ``c = forget_gain |g_r|
-    |g_f|``, as in the authors' runs: ``p`` is then ``forget_gain``, the cosine between the update
-    and the forget gradient at least.
+    With unit vectors ``u_r`` and ``u_f``, and ``p = c / (R |g_f|)``: where ``-u_r . u_f >= p``,
+    descent on the retain loss forgets enough by itself and ``d = -R u_r``. Elsewhere
+    ``d = R (p u_f - sqrt(1 - p^2) w)`` with ``w`` the unit vector of ``u_r`` across ``u_f``, or
+    with ``w = 0`` where the two are parallel. Where ``p > 1`` no step of length ``R`` forgets
+    enough: the step is then 0. The update is the learning rate times ``d``.
 
     Args:
-      forget_gain: ``c`` in nats, >= 0, where a radius is given; else ``p``, in [0, 1].
-      radius: ``R``, > 0; None for the length of the retain gradient.
+      forget_gain: ``p`` itself, in [0, 1], where ``relative``: the cosine that the update has to
+        the forget gradient at least; else ``c``, in nats, >= 0, whatever the gradient.
+      radius: ``R``, > 0; None for ``|g_r|``, as in the authors' runs, which become slow where the
+        retain set is fitted.
+      relative: what ``forget_gain`` is.
 
     Returns:
       A ``Method``.
@@ -40,12 +40,12 @@ def hamu(forget_gain: float = 0.5, radius: float | None = None) -> Method:
     Raises:
       ValueError: if a value is out of its range.
 
-    >>> step = hamu(0.6, radius=1.0).combine(
-    ...     {"forget": jnp.array([1.0, 0.0]), "retain": jnp.array([1.0, 1.0])}, {}, 0.0)
+    >>> step = hamu(0.6).combine(
+    ...     {"forget": jnp.array([2.0, 0.0]), "retain": jnp.array([1.0, 1.0])}, {}, 0.0)
     >>> [round(-x, 2) for x in step.tolist()]
     [0.6, -0.8]
     """
-    most = 1.0 if radius is None else float("inf")
+    most = 1.0 if relative else float("inf")
     if not 0 <= forget_gain <= most:
         raise ValueError(f"forget_gain={forget_gain}: give a number in [0, {most:g}].")
     if radius is not None and not radius > 0:
@@ -54,12 +54,12 @@ def hamu(forget_gain: float = 0.5, radius: float | None = None) -> Method:
     def combine(gradients: dict[str, Any], losses: dict[str, jax.Array], progress: Any) -> Any:
         del losses, progress
         retain, forget = direction_of(gradients["retain"]), direction_of(gradients["forget"])
-        if radius is None:
-            length, cosine = retain.norm, jnp.where(forget.norm > 0, forget_gain, 0)
-        else:
-            length = jnp.full_like(retain.norm, radius)
-            gain = forget_gain / jnp.where(forget.norm > 0, forget.norm * length, 1)
-            cosine = jnp.where(forget.norm > 0, gain, jnp.inf if forget_gain > 0 else 0)
+        length = retain.norm if radius is None else jnp.full_like(retain.norm, radius)
+        reach = length * forget.norm
+        absolute = jnp.where(reach > 0, forget_gain / jnp.where(reach > 0, reach, 1), jnp.inf)
+        # Where there is nothing to climb, a gain of nothing is no constraint.
+        none = (forget.norm == 0) if relative else jnp.full((), forget_gain == 0)
+        cosine = jnp.where(none, 0, forget_gain if relative else absolute)
         step = _cheapest(retain.unit, forget.unit, cosine)
         scale = jnp.where(cosine <= 1, -length, 0)
         return jax.tree.map(lambda leaf: scale.astype(leaf.dtype) * leaf, step)
@@ -69,7 +69,7 @@ def hamu(forget_gain: float = 0.5, radius: float | None = None) -> Method:
 
 
 def _cheapest(retain: Any, forget: Any, cosine: jax.Array) -> Any:
-    """The unit vector furthest from ``retain``, of those with at least this cosine to ``forget``."""
+    """The unit vector furthest from ``retain`` of at least this cosine to ``forget``."""
     along = optax.tree.vdot(retain, forget)
     across = direction_of(plus(retain, -along, forget))
     cosine = jnp.clip(cosine, 0, 1).astype(along.dtype)

@@ -8,12 +8,10 @@ from jax.scipy.sparse.linalg import cg
 from feasible_jax.methods.directions import plus
 from feasible_jax.methods.method import Method, Problem
 from feasible_jax.methods.one_shot import one_shot
-from feasible_jax.methods.set_gradients import fisher_product, set_moments
+from feasible_jax.methods.set_gradients import fisher_product, set_gradients
 
 
-def influence_unlearning(
-    scale: float = 1.0, damping: float = 1e-3, iterations: int = 50
-) -> Method:
+def influence_unlearning(scale: float = 1.0, damping: float = 3e-4, iterations: int = 50) -> Method:
     """Add ``scale (F_r + damping I)^(-1) (N_f / N) (g_f - g_r)``, in one shot.
 
     Influence unlearning (IU) of Izzo et al. (2021) as Jia et al. (2023) weigh it: the Newton step
@@ -50,16 +48,16 @@ def influence_unlearning(
     def edit(problem: Problem, data: dict[str, Any], key: jax.Array) -> Any:
         del key
         loss_fn, params = problem.loss_fn, problem.original_params
-        forget, retain = (set_moments(loss_fn, params, data[name]) for name in ("forget", "retain"))
+        forget, retain = (
+            set_gradients(loss_fn, params, data[name]) for name in ("forget", "retain")
+        )
 
         def damped_fisher(vector):
             product = fisher_product(loss_fn, params, data["retain"], vector)
             return plus(product, damping, vector)
 
         share = forget.count / (forget.count + retain.count)
-        gradient = jax.tree.map(
-            lambda f, r: share.astype(f.dtype) * (f - r), forget.mean, retain.mean
-        )
+        gradient = jax.tree.map(lambda f, r: share * (f - r), forget.mean, retain.mean)
         step, _ = cg(damped_fisher, gradient, maxiter=iterations)
         return jax.tree.map(lambda p, s: p.astype(s.dtype) + scale * s, params, step)
 

@@ -29,13 +29,9 @@ def one_shot(name: str, edit: Callable[[Problem, dict[str, Any], jax.Array], Any
     """
 
     def prepare(problem: Problem, data: dict[str, Any], key: jax.Array) -> Prepared:
-        original = problem.original_params
         edited = edit(problem, data, key)
-        # Where an edit is not finite there is none.
         return Prepared(
-            jax.tree.map(
-                lambda e, p: jnp.where(jnp.isfinite(e), e.astype(p.dtype), p), edited, original
-            )
+            jax.tree.map(lambda e, p: e.astype(p.dtype), edited, problem.original_params)
         )
 
     def distance(problem: Problem, params, progress):

@@ -1,20 +1,41 @@
-"""Per-example gradients of a whole set, seen once in chunks: their mean, squares and products."""
+"""Gradients of a whole set, a chunk at a time: their mean, their squares, products with both."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from feasible_jax.moments import GradientMoments, grad_moments, merge_moments
+from feasible_jax.moments import grad_moments
 from feasible_jax.moments.precision import accumulation_dtype
 
-# Examples at a time: what is held beside a few copies of the parameters are their activations.
+# Examples at a time: their activations are what is held beside a few copies of the parameters.
 _CHUNK = 128
 
 
-def set_moments(loss_fn: Callable[[Any, Any], jax.Array], params: Any, examples: Any):
-    """The moments of the gradients of all examples of a set, a chunk at a time.
+class SetGradients(NamedTuple):
+    """What a set says about its gradients.
+
+    Attributes:
+      mean: the mean gradient, a tree shaped like the parameters, float32 or wider.
+      squares: the mean of the squared gradients of single examples, likewise: the diagonal of the
+        empirical Fisher matrix. Squares of the mean gradients of batches would miss what the
+        examples of a batch cancel.
+      count: the number of examples.
+
+    >>> SetGradients(mean=1.0, squares=2.0, count=3).count
+    3
+    """
+
+    mean: Any
+    squares: Any
+    count: int
+
+
+def set_gradients(
+    loss_fn: Callable[[Any, Any], jax.Array], params: Any, examples: Any
+) -> SetGradients:
+    """The mean and the squares of the gradients of a set.
 
     Args:
       loss_fn: ``(params, example) -> scalar`` for ONE example.
@@ -22,44 +43,33 @@ def set_moments(loss_fn: Callable[[Any, Any], jax.Array], params: Any, examples:
       examples: a tree of arrays with a leading axis of ``N`` examples.
 
     Returns:
-      ``GradientMoments`` with ``count = N``.
+      ``SetGradients``, in the memory of a chunk and of a few copies of the parameters.
 
-    >>> moments = set_moments(lambda w, x: w * x, jnp.array(1.0), jnp.array([1.0, 2.0, 6.0]))
-    >>> float(moments.mean), float(moments.variance), float(moments.count)
-    (3.0, 7.0, 3.0)
+    >>> seen = set_gradients(lambda w, x: w * x, jnp.array(1.0), jnp.array([1.0, 3.0]))
+    >>> float(seen.mean), float(seen.squares), seen.count
+    (2.0, 5.0, 2)
     """
     chunks, weights = _chunks(examples)
+    size = jax.tree.leaves(examples)[0].shape[0]
     moments_of = grad_moments(loss_fn)
 
-    def step(moments, chunk_and_weights):
-        return merge_moments(moments, moments_of(params, *chunk_and_weights)), None
+    def step(sums, chunk_and_weights):
+        moments = moments_of(params, *chunk_and_weights)
 
-    moments, _ = jax.lax.scan(step, _no_moments(params), (chunks, weights))
-    return moments
+        n = moments.count
 
+        def add_square(total, mean, variance):
+            # One observation has an infinite variance, and no square but its own.
+            spread = jnp.where(n > 1, variance, 0) * (n - 1).astype(mean.dtype)
+            return total + (n.astype(mean.dtype) * mean * mean + spread) / size
 
-def mean_squares(moments: GradientMoments) -> Any:
-    """The mean squared gradient of each coordinate: the diagonal of the empirical Fisher matrix.
+        mean = jax.tree.map(lambda t, m: t + m * (n / size).astype(m.dtype), sums[0], moments.mean)
+        squares = jax.tree.map(add_square, sums[1], moments.mean, moments.variance)
+        return (mean, squares), None
 
-    ``F = mean^2 + variance (n - 1) / n``, of gradients of single examples: squares of batches' mean
-    gradients would miss what examples of a batch cancel.
-
-    Args:
-      moments: of one set.
-
-    Returns:
-      A tree shaped like the parameters, float32 or wider.
-
-    >>> mean_squares(set_moments(lambda w, x: w * x, jnp.array(1.0), jnp.array([1.0, 3.0]))).item()
-    5.0
-    """
-    # One observation has an infinite variance, and no square but its own.
-    share = jnp.maximum(moments.count - 1, 0) / jnp.maximum(moments.count, 1)
-    return jax.tree.map(
-        lambda mean, variance: mean * mean + jnp.where(share > 0, variance, 0) * share,
-        moments.mean,
-        moments.variance,
-    )
+    zeros = jax.tree.map(lambda p: jnp.zeros(p.shape, accumulation_dtype(p)), params)
+    (mean, squares), _ = jax.lax.scan(step, (zeros, zeros), (chunks, weights))
+    return SetGradients(mean, squares, size)
 
 
 def fisher_product(
@@ -67,41 +77,36 @@ def fisher_product(
 ) -> Any:
     """The empirical Fisher matrix of a set times a vector, ``(1/N) sum_n g_n (g_n . v)``.
 
-    Two passes over the set, forward along ``v`` and back, in the memory of a chunk.
-
     Args:
       loss_fn: ``(params, example) -> scalar`` for ONE example.
       params: the parameters.
       examples: a tree of arrays with a leading axis of ``N`` examples.
-      vector: a tree shaped like the parameters, float32 or wider.
+      vector: ``v``, a tree shaped like the parameters, float32 or wider.
 
     Returns:
-      A tree like ``vector``.
+      A tree like ``vector``, at the cost of two passes over the set.
 
-    >>> float(fisher_product(lambda w, x: w * x, jnp.array(1.0), jnp.array([1.0, 3.0]), jnp.array(2.0)))
+    >>> loss = lambda w, x: w * x
+    >>> float(fisher_product(loss, jnp.array(1.0), jnp.array([1.0, 3.0]), jnp.array(2.0)))
     10.0
     """
     chunks, weights = _chunks(examples)
+    size = jax.tree.leaves(examples)[0].shape[0]
     tangent = jax.tree.map(lambda v, p: v.astype(p.dtype), vector, params)
 
     def step(total, chunk_and_weights):
-        chunk, weights = chunk_and_weights
-        along, losses = _derivatives(loss_fn, params, chunk, tangent)
-        (product,) = losses(along * weights.astype(along.dtype))
-        return jax.tree.map(lambda t, p: t + p.astype(t.dtype), total, product), None
+        chunk, real = chunk_and_weights
+
+        def losses(params):
+            return jax.vmap(loss_fn, in_axes=(None, 0))(params, chunk)
+
+        _, along = jax.jvp(losses, (params,), (tangent,))
+        _, pull = jax.vjp(losses, params)
+        (product,) = pull(along * real.astype(along.dtype))
+        return jax.tree.map(lambda t, p: t + p.astype(t.dtype) / size, total, product), None
 
     total, _ = jax.lax.scan(step, jax.tree.map(jnp.zeros_like, vector), (chunks, weights))
-    return jax.tree.map(lambda t: t / jnp.sum(weights).astype(t.dtype), total)
-
-
-def _derivatives(loss_fn, params, chunk, tangent):
-    """Each example's derivative along the tangent, and the pullback of all losses."""
-
-    def losses(params):
-        return jax.vmap(loss_fn, in_axes=(None, 0))(params, chunk)
-
-    _, along = jax.jvp(losses, (params,), (tangent,))
-    return along, jax.vjp(losses, params)[1]
+    return total
 
 
 def _chunks(examples: Any) -> tuple[Any, jax.Array]:
@@ -117,13 +122,3 @@ def _chunks(examples: Any) -> tuple[Any, jax.Array]:
 
     weights = (jnp.arange(size + fill) < size).astype(jnp.float32)
     return jax.tree.map(divide, examples), weights.reshape((-1, chunk))
-
-
-def _no_moments(params: Any) -> GradientMoments:
-    def full(value):
-        return jax.tree.map(
-            lambda leaf: jnp.full_like(leaf, value, dtype=accumulation_dtype(leaf)), params
-        )
-
-    count = jnp.zeros((), accumulation_dtype(*jax.tree.leaves(params)))
-    return GradientMoments(full(0), full(jnp.inf), count)
