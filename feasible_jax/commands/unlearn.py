@@ -7,6 +7,7 @@ from rich.console import Console
 
 from feasible_jax.commands.choices import ArmName, MethodName, ModelName, ScenarioName
 from feasible_jax.commands.run_command import run_command
+from feasible_jax.experiments.arms import pace_of
 from feasible_jax.experiments.config import SingleConfig, TaskConfig, preset
 from feasible_jax.experiments.ledger import plain
 from feasible_jax.experiments.single import run_single
@@ -26,9 +27,9 @@ def unlearn(
     arm: ArmName = "feasible",
     confidence: float = 0.95,
     density: float = 0.5,
-    learning_rate: float = 0.1,
+    learning_rate: float | None = None,
     momentum: float = 0.0,
-    steps: int = 100,
+    steps: int | None = None,
     batch_size: int = 64,
     seed: int = 0,
 ) -> None:
@@ -52,9 +53,9 @@ def unlearn(
       arm: plain, feasible, or a control.
       confidence: of each test of feasible updates, in (0, 1).
       density: of the random mask, in [0, 1].
-      learning_rate: of SGD.
+      learning_rate: of SGD; 0.1 if not given, 1 where the method is one-shot.
       momentum: of SGD, in [0, 1).
-      steps: number of steps.
+      steps: number of steps; 100 if not given, 1 where the method is one-shot.
       batch_size: examples drawn from each set at a step.
       seed: decides the division, the training and the batches.
     """
@@ -63,6 +64,7 @@ def unlearn(
         changes["model"] = model
     if data_dir is not None:
         changes["data_dir"] = str(data_dir)
+    pace = pace_of(method)
     config = SingleConfig(
         task=preset(dataset, **changes).task if task is None else TaskConfig(),
         task_function=task,
@@ -71,9 +73,9 @@ def unlearn(
         arm=arm,
         confidence=confidence,
         density=density,
-        learning_rate=learning_rate,
+        learning_rate=pace.learning_rate if learning_rate is None else learning_rate,
         momentum=momentum,
-        steps=steps,
+        steps=pace.steps if steps is None else steps,
         batch_size=batch_size,
         seed=seed,
     )

@@ -40,6 +40,9 @@ class TaskConfig:
 class SearchConfig:
     """The search that every arm gets alike: one trial a learning rate.
 
+    A one-shot method takes one step instead, of the whole of its edit at the largest learning rate
+    and of parts in proportion at the others.
+
     Attributes:
       learning_rates: of SGD, each tried for the full number of steps.
       confidences: of the tests of feasible updates, each in (0, 1); the trials of an arm that tests

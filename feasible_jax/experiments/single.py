@@ -1,5 +1,6 @@
 """One method on one task, by the user's own settings: no search, a checkpoint at the end."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ from feasible_jax.experiments.outcome import (
     make_row,
     what_was_kept,
 )
+from feasible_jax.experiments.preparation import seconds_to_prepare
 from feasible_jax.experiments.resolve_task import resolve_task
 from feasible_jax.experiments.stopwatch import Stopwatch
 from feasible_jax.experiments.study import StudyResult
@@ -80,8 +82,8 @@ def run_single(config: SingleConfig, folder: Path, *, progress: bool = True) -> 
     Ledger(folder, plain(config))
     task = built.task
     method = make_method(config.method, task.num_classes)
-    watch = Stopwatch()
-    result = unlearn(
+    run = partial(
+        unlearn,
         task.loss_fn,
         task.params,
         forget=task.forget,
@@ -95,10 +97,14 @@ def run_single(config: SingleConfig, folder: Path, *, progress: bool = True) -> 
         hyperparams={"confidence": config.confidence} if arm.tests else None,
         predict_fn=task.predict_fn,
         chunk_size=min(_CHUNK, config.steps),
-        on_chunk=lambda step, params: watch.lap(params),
-        progress=progress,
     )
+    if config.steps <= _CHUNK:
+        run(progress=False)  # compiles, so that the only lap does not
+    watch = Stopwatch()
+    result = run(on_chunk=lambda step, params: watch.lap(params), progress=progress)
     seconds = watch.typical() * len(result.history.kept) / min(_CHUNK, config.steps)
+    if config.steps > _CHUNK:  # else it was timed with the rest
+        seconds += seconds_to_prepare(task, method, config.seed)
     checkpoint = Path(folder) / "checkpoint"
     save_params(checkpoint, result.params)
     return SingleResult(_report(config, built, result, seconds), result, checkpoint)

@@ -34,14 +34,18 @@ def direction_of(tree: Any) -> Direction:
     >>> [round(x, 2) for x in tiny.unit["w"].tolist()]
     [0.6, 0.8]
     """
-    tree = jax.tree.map(lambda leaf: leaf.astype(accumulation_dtype(leaf)), tree)
-    peak = optax.tree.max(jax.tree.map(jnp.abs, tree))
-    tree = jax.tree.map(lambda leaf: leaf / jnp.where(peak > 0, peak, 1).astype(leaf.dtype), tree)
-    norm = optax.tree.norm(tree)
-    unit = jax.tree.map(lambda leaf: leaf / jnp.where(norm > 0, norm, 1).astype(leaf.dtype), tree)
+    tree = optax.tree.cast(tree, accumulation_dtype(*jax.tree.leaves(tree)))
+    peak = jnp.asarray(optax.tree.max(jax.tree.map(jnp.abs, tree)))
+    tree = jax.tree.map(lambda leaf: leaf / jnp.where(peak > 0, peak, 1), tree)
+    norm = jnp.asarray(optax.tree.norm(tree))
+    unit = jax.tree.map(lambda leaf: leaf / jnp.where(norm > 0, norm, 1), tree)
     return Direction(unit, norm * peak)
 
 
-def plus(a: Any, scale: Any, b: Any) -> Any:
-    """``a + scale * b``, leaf by leaf."""
-    return jax.tree.map(lambda x, y: x + jnp.asarray(scale).astype(x.dtype) * y, a, b)
+def add_scaled(a: Any, scale: Any, b: Any) -> Any:
+    """``a + scale * b``, leaf by leaf.
+
+    >>> add_scaled(jnp.array([1.0, 2.0]), 2.0, jnp.array([0.0, 1.0])).tolist()
+    [1.0, 4.0]
+    """
+    return jax.tree.map(lambda x, y: x + jnp.asarray(scale, x.dtype) * y, a, b)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from feasible_jax.methods.directions import direction_of, plus
+from feasible_jax.methods.directions import add_scaled, direction_of
 from feasible_jax.methods.method import Method, Objective
 
 # Of a unit vector, less than this across another is rounding.
@@ -62,7 +62,7 @@ def hamu(forget_gain: float = 0.5, radius: float | None = 1.0, relative: bool = 
         cosine = jnp.where(none, 0, forget_gain if relative else absolute)
         step = _cheapest(retain.unit, forget.unit, cosine)
         scale = jnp.where(cosine <= 1, -length, 0)
-        return jax.tree.map(lambda leaf: scale.astype(leaf.dtype) * leaf, step)
+        return jax.tree.map(lambda leaf: scale * leaf, step)
 
     objectives = (Objective("forget", "forget"), Objective("retain", "retain"))
     return Method("HAMU", objectives, (), combine=combine)
@@ -70,15 +70,13 @@ def hamu(forget_gain: float = 0.5, radius: float | None = 1.0, relative: bool = 
 
 def _cheapest(retain: Any, forget: Any, cosine: jax.Array) -> Any:
     """The unit vector furthest from ``retain`` of at least this cosine to ``forget``."""
-    along = optax.tree.vdot(retain, forget)
-    across = direction_of(plus(retain, -along, forget))
-    cosine = jnp.clip(cosine, 0, 1).astype(along.dtype)
+    along = jnp.asarray(optax.tree.vdot(retain, forget))
+    across = direction_of(add_scaled(retain, -along, forget))
+    cosine = jnp.clip(cosine, 0, 1)
     side = jnp.where(across.norm > _PARALLEL, jnp.sqrt(1 - cosine * cosine), 0)
     enough = -along >= cosine
     return jax.tree.map(
-        lambda r, f, a: jnp.where(
-            enough, -r, cosine.astype(f.dtype) * f - side.astype(a.dtype) * a
-        ),
+        lambda r, f, a: jnp.where(enough, -r, cosine * f - side * a),
         retain,
         forget,
         across.unit,

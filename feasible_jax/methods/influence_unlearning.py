@@ -5,7 +5,7 @@ from typing import Any
 import jax
 from jax.scipy.sparse.linalg import cg
 
-from feasible_jax.methods.directions import plus
+from feasible_jax.methods.directions import add_scaled
 from feasible_jax.methods.method import Method, Problem
 from feasible_jax.methods.one_shot import one_shot
 from feasible_jax.methods.set_gradients import fisher_product, set_gradients
@@ -54,7 +54,7 @@ def influence_unlearning(scale: float = 1.0, damping: float = 3e-4, iterations: 
 
         def damped_fisher(vector):
             product = fisher_product(loss_fn, params, data["retain"], vector)
-            return plus(product, damping, vector)
+            return add_scaled(product, damping, vector)
 
         share = forget.count / (forget.count + retain.count)
         gradient = jax.tree.map(lambda f, r: share * (f - r), forget.mean, retain.mean)

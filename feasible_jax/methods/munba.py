@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from feasible_jax.methods.directions import direction_of, plus
+from feasible_jax.methods.directions import add_scaled, direction_of
 from feasible_jax.methods.method import Method, Objective
 
 # Sums of two unit vectors below this length point where rounding does.
@@ -45,10 +45,10 @@ def munba() -> Method:
 def _bargain(gradients: dict[str, Any], losses: dict[str, jax.Array], progress: Any) -> Any:
     del losses, progress
     retain, forget = direction_of(gradients["retain"]), direction_of(gradients["forget"])
-    total = plus(retain.unit, -1, forget.unit)
-    length = optax.tree.norm(total)
+    total = add_scaled(retain.unit, -1, forget.unit)
+    length = jnp.asarray(optax.tree.norm(total))
     both = (retain.norm > 0) & (forget.norm > 0)
     # |u + v|^2 = 2 (1 + cos), which does not cancel where the gradients are nearly opposite.
-    root = jnp.where(both, length / jnp.sqrt(2).astype(length.dtype), 1)
+    root = jnp.where(both, length / 2**0.5, 1)
     scale = jnp.where(length > _OPPOSITE, 1 / jnp.where(root > 0, root, 1), 0)
-    return jax.tree.map(lambda leaf: scale.astype(leaf.dtype) * leaf, total)
+    return jax.tree.map(lambda leaf: scale * leaf, total)

@@ -36,7 +36,19 @@ def one_shot(name: str, edit: Callable[[Problem, dict[str, Any], jax.Array], Any
 
     def distance(problem: Problem, params, progress):
         del progress
-        squares = jax.tree.map(lambda p, e: jnp.sum((p - e) ** 2), params, problem.extras)
-        return sum(jax.tree.leaves(squares)) / 2
+        # In float32, where leaves of different dtypes may be summed.
+        squares = jax.tree.map(
+            lambda p, e: jnp.sum((p - e) ** 2, dtype=jnp.float32), params, problem.extras
+        )
+        return jnp.stack(jax.tree.leaves(squares)).sum() / 2
 
     return Method(name, (), (), distance, prepare=prepare)
+
+
+def is_one_shot(method: Method) -> bool:
+    """Whether a method has no objective to descend, so that one step at a rate of 1 is all of it.
+
+    >>> is_one_shot(one_shot("halve", lambda problem, data, key: problem.original_params / 2))
+    True
+    """
+    return not method.objectives

@@ -71,7 +71,8 @@ def sfron(
             for name in ("forget", "retain")
         )
         mask = jax.tree.map(lambda f, r: f >= threshold * r, forget, retain)
-        return Prepared(mask, mask=mask if mask_repair else None)
+        frozen = jax.tree.map(lambda keep: keep.astype(jnp.float32), mask)
+        return Prepared(mask, mask=frozen if mask_repair else None)
 
     def fading(progress):
         return -ascent_weight * (1 + jnp.cos(jnp.pi * progress)) / 2
