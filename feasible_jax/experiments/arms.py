@@ -19,17 +19,17 @@ from feasible_jax.methods import Method
 from feasible_jax.methods.one_shot import is_one_shot
 
 METHODS: dict[str, Callable[[int], Method]] = {
-    "gradient_ascent": lambda num_classes: methods.gradient_ascent(),
-    "neg_grad_plus": lambda num_classes: methods.neg_grad_plus(),
-    "random_labels": methods.random_labels,
     "fine_tuning": lambda num_classes: methods.fine_tuning(),
-    "l1_sparse": lambda num_classes: methods.l1_sparse(),
     "fisher_forgetting": lambda num_classes: methods.fisher_forgetting(),
     "gdr_gma": lambda num_classes: methods.gdr_gma(),
+    "gradient_ascent": lambda num_classes: methods.gradient_ascent(),
     "hamu": lambda num_classes: methods.hamu(),
     "influence_unlearning": lambda num_classes: methods.influence_unlearning(),
+    "l1_sparse": lambda num_classes: methods.l1_sparse(),
     "munba": lambda num_classes: methods.munba(),
+    "neg_grad_plus": lambda num_classes: methods.neg_grad_plus(),
     "npo": lambda num_classes: methods.npo(),
+    "random_labels": methods.random_labels,
     "sfron": lambda num_classes: methods.sfron(),
     "sim_npo": lambda num_classes: methods.sim_npo(),
     "ssd": lambda num_classes: methods.ssd(),
