@@ -3,7 +3,20 @@
 from typing import Literal
 
 MethodName = Literal[
-    "gradient_ascent", "neg_grad_plus", "random_labels", "fine_tuning", "l1_sparse"
+    "fine_tuning",
+    "fisher_forgetting",
+    "gdr_gma",
+    "gradient_ascent",
+    "hamu",
+    "influence_unlearning",
+    "l1_sparse",
+    "munba",
+    "neg_grad_plus",
+    "npo",
+    "random_labels",
+    "sfron",
+    "sim_npo",
+    "ssd",
 ]
 ArmName = Literal[
     "plain", "feasible", "feasible_curvature", "certified", "random_mask", "sign_mask"

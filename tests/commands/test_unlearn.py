@@ -24,6 +24,18 @@ def test_a_task_of_ones_own_without_a_retrained_model(feasible_jax, own_task, tm
     assert not {"task", "scenario"} & set(config)
 
 
+def test_a_one_shot_method_takes_one_whole_step_unless_told_otherwise(
+    feasible_jax, own_task, tmp_path
+):
+    status, printed = feasible_jax(
+        "unlearn", "--out", tmp_path / "run", "--task", f"{own_task}:make", "--method", "ssd"
+    )
+    assert status == 0, printed
+    row = json.loads((tmp_path / "run/results.json").read_text())[-1]
+    assert (row["method"], row["learning_rate"], row["steps"]) == ("SSD", 1.0, 1)
+    assert row["seconds"] > 0
+
+
 def test_a_wrong_flag_value_names_the_allowed_ones(feasible_jax, tmp_path):
     status, printed = feasible_jax("unlearn", "--out", tmp_path, "--method", "ascent")
     assert status != 0

@@ -71,6 +71,15 @@ def sets():
 
 
 @pytest.fixture
+def uneven_sets(sets):
+    """The same, with some parameters that matter to the forget set more and some less."""
+    forget = sets["forget"]._replace(
+        inputs=sets["forget"].inputs * np.array([5, 5, 0.2, 0.2], np.float32)
+    )
+    return {**sets, "forget": forget}
+
+
+@pytest.fixture
 def lone_examples():
     """One example a set: whatever is drawn, the batch is known."""
     return {

@@ -14,12 +14,23 @@ from feasible_jax.methods.method import check_method
 
 METHODS = {
     "fine_tuning": methods.fine_tuning(),
+    "fisher_forgetting": methods.fisher_forgetting(scale=0.5, max_std=2.0),
+    "gdr_gma": methods.gdr_gma(),
     "gradient_ascent": methods.gradient_ascent(),
-    "neg_grad_plus": methods.neg_grad_plus(0.7),
-    "random_labels": methods.random_labels(3),
+    "hamu": methods.hamu(),
+    "influence_unlearning": methods.influence_unlearning(damping=0.1),
     "l1_sparse": methods.l1_sparse(0.01),
+    "munba": methods.munba(),
+    "neg_grad_plus": methods.neg_grad_plus(0.7),
+    "npo": methods.npo(),
+    "random_labels": methods.random_labels(3),
+    "sfron": methods.sfron(repair_steps=1),
+    "sim_npo": methods.sim_npo(),
+    "ssd": methods.ssd(0.01, 0.01),
 }
 SGD = optax.sgd(0.1)  # one object for all runs, most of which find their program compiled
+# Made of the whole sets alone: nothing that a key could decide.
+DRAW_NOTHING = ("influence_unlearning", "ssd")
 every_method = pytest.mark.parametrize("method", METHODS.values(), ids=list(METHODS))
 
 
@@ -48,7 +59,10 @@ def test_dtypes_survive(method, dtype, loss, params, sets):
     assert jax.tree.map(jnp.shape, result.params) == {"w": (4, 3), "b": (3,)}
     for name, losses in result.history.losses.items():
         assert losses.dtype == np.float32, name
-        assert np.isfinite(losses).all(), name
+        acted = ~np.isnan(losses)  # in its phase, if there are several
+        assert np.isfinite(losses[acted]).all(), name
+        assert acted.any(), name
+        assert acted.all() or method.phases, name
     assert all(bool(jnp.any(result.params[name] != params[name])) for name in params)
 
 
@@ -56,11 +70,13 @@ def test_dtypes_survive(method, dtype, loss, params, sets):
 def test_the_same_key_gives_the_same_run_and_another_one_other_batches(method, loss, params, sets):
     one, same, other = (run(method, loss, params, sets, key=key) for key in (0, 0, 1))
     assert all((one.params[name] == same.params[name]).all() for name in params)
-    assert any((one.params[name] != other.params[name]).any() for name in params)
+    differ = any((one.params[name] != other.params[name]).any() for name in params)
+    assert differ == all(method is not METHODS[name] for name in DRAW_NOTHING)
     for name, losses in one.history.losses.items():
-        assert (losses == same.history.losses[name]).all()
-        assert (losses != other.history.losses[name]).any()
-        assert len(set(losses.tolist())) == len(losses), "steps draw batches of their own"
+        np.testing.assert_array_equal(losses, same.history.losses[name])
+        acted = ~np.isnan(losses)
+        assert (losses != other.history.losses[name])[acted].any()
+        assert len(set(losses[acted])) == acted.sum(), "steps draw batches of their own"
 
 
 @every_method

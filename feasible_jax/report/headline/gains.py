@@ -70,12 +70,12 @@ def gains(rows: Iterable[dict[str, Any]], metric: str) -> list[Gain]:
         where = tuple(row[key] for key in ("dataset", "model", "scenario", "method"))
         values.setdefault(where, {}).setdefault(row["arm"], {})[row["seed"]] = float(value)
     found = []
-    for where, arms in values.items():
+    for (dataset, model, scenario, method), arms in values.items():
         plain = arms.get(PLAIN, {})
         for arm, ours in arms.items():
             shared = {seed: ours[seed] - plain[seed] for seed in sorted(ours) if seed in plain}
             if arm != PLAIN and shared:
-                found.append(Gain(*where, arm, shared))
+                found.append(Gain(dataset, model, scenario, method, arm, shared))
     return found
 
 
