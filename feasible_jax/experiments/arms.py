@@ -18,11 +18,20 @@ from feasible_jax.feasibility import (
 from feasible_jax.methods import Method
 
 METHODS: dict[str, Callable[[int], Method]] = {
+    "amnesiac": methods.amnesiac,
+    "bad_teacher": lambda num_classes: methods.bad_teacher(),
+    "boundary_expand": lambda num_classes: methods.boundary_expand(),
+    "boundary_shrink": lambda num_classes: methods.boundary_shrink(),
+    "cf_k": lambda num_classes: methods.cf_k(),
+    "eu_k": lambda num_classes: methods.eu_k(),
+    "fine_tuning": lambda num_classes: methods.fine_tuning(),
     "gradient_ascent": lambda num_classes: methods.gradient_ascent(),
+    "l1_sparse": lambda num_classes: methods.l1_sparse(),
     "neg_grad_plus": lambda num_classes: methods.neg_grad_plus(),
     "random_labels": methods.random_labels,
-    "fine_tuning": lambda num_classes: methods.fine_tuning(),
-    "l1_sparse": lambda num_classes: methods.l1_sparse(),
+    "salun": methods.salun,
+    "scrub": lambda num_classes: methods.scrub(),
+    "unsir": lambda num_classes: methods.unsir(),
 }
 
 

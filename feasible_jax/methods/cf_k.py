@@ -7,7 +7,7 @@ from feasible_jax.methods.layers import Layers, check_layers, in_layers
 from feasible_jax.methods.method import Method, Objective, Prepared, Problem
 
 
-def cf_k(layers: Layers = 1) -> Method:
+def cf_k(layers: Layers = 2) -> Method:
     """Minimise ``mean CE(retain)`` over the last ``k`` layers; the others stay as they are.
 
     Catastrophic forgetting of Goel et al., *Towards Adversarial Evaluations for Inexact Machine

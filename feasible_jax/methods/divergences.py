@@ -5,6 +5,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from feasible_jax.moments.precision import accumulation_dtype
+
 
 def cross_entropy(logits: jax.Array, label: jax.Array) -> jax.Array:
     """``-log softmax(logits)[label]``, in float32 or wider.
@@ -51,5 +53,4 @@ def kl_divergence(target: jax.Array, logits: jax.Array, temperature: float = 1.0
 
 
 def _log_softmax(logits: Any, temperature: float = 1.0) -> jax.Array:
-    wide = jnp.promote_types(logits.dtype, jnp.float32)
-    return jax.nn.log_softmax(logits.astype(wide) / temperature)
+    return jax.nn.log_softmax(logits.astype(accumulation_dtype(logits)) / temperature)

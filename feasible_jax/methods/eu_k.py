@@ -11,7 +11,7 @@ from feasible_jax.methods.method import Method, Objective, Prepared, Problem
 from feasible_jax.methods.random_params import redrawn
 
 
-def eu_k(layers: Layers = 1, init: Callable[[jax.Array], Any] | None = None) -> Method:
+def eu_k(layers: Layers = 2, init: Callable[[jax.Array], Any] | None = None) -> Method:
     """Minimise ``mean CE(retain)`` over the last ``k`` layers, which begin at random.
 
     Exact unlearning of the last layers of Goel et al., *Towards Adversarial Evaluations for Inexact

@@ -36,9 +36,9 @@ class Prepared(NamedTuple):
       extras: a tree of arrays that its objectives find as ``problem.extras``.
       params: the parameters that the run begins with, of the original's structure, shapes and
         dtypes; None to begin with the original.
-      mask: numbers shaped like the parameters, or like nothing (scalars), by which every update is
-        multiplied after the optimizer, so that neither momentum nor weight decay slips past; None
-        for no mask.
+      mask: numbers or booleans shaped like the parameters, or like nothing (scalars), by which
+        every update is multiplied after the optimizer, so that neither momentum nor weight decay
+        slips past; None for no mask.
       beside: by the set's name, a tree of arrays with one row for each of its examples, such as a
         label of the method's own; an objective on that set finds its example's row as
         ``problem.beside``. None where nothing goes with the examples.

@@ -5,6 +5,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from feasible_jax.moments.precision import accumulation_dtype
+
 
 def redrawn(params: Any, key: jax.Array) -> Any:
     """Parameters drawn afresh: normal, each leaf with the mean and deviation of its own entries.
@@ -32,6 +34,6 @@ def redrawn(params: Any, key: jax.Array) -> Any:
 def _redraw(leaf: jax.Array, key: jax.Array) -> jax.Array:
     if not jnp.issubdtype(leaf.dtype, jnp.floating):
         return leaf
-    wide = leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32))
+    wide = leaf.astype(accumulation_dtype(leaf))
     drawn = wide.mean() + wide.std() * jax.random.normal(key, leaf.shape, wide.dtype)
     return drawn.astype(leaf.dtype)

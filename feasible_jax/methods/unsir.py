@@ -18,7 +18,7 @@ def unsir(
     noise_size: int = 256,
     noise_steps: int = 40,
     noise_rate: float = 0.1,
-    penalty: float = 0.1,
+    penalty: float = 2.0,
     inputs_of: Callable[[Any], jax.Array] = inputs_of_pair,
     label_of: Callable[[Any], jax.Array] = label_of_pair,
 ) -> Method:

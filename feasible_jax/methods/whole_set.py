@@ -6,6 +6,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from feasible_jax.moments.precision import accumulation_dtype
+
 
 def summed_gradient(
     loss_fn: Callable[[Any, Any], jax.Array], params: Any, examples: Any, batch_size: int = 64
@@ -32,15 +34,12 @@ def summed_gradient(
         def loss(params):
             return jnp.sum(jax.vmap(loss_fn, in_axes=(None, 0))(params, batch))
 
-        wide = lambda g: g.astype(jnp.promote_types(g.dtype, jnp.float32))
-        return jax.tree.map(wide, jax.grad(loss)(params))
+        return jax.tree.map(lambda g: g.astype(accumulation_dtype(g)), jax.grad(loss)(params))
 
     def add(total, batch):
         return jax.tree.map(jnp.add, total, gradient(batch)), None
 
-    total = jax.tree.map(
-        lambda p: jnp.zeros(p.shape, jnp.promote_types(p.dtype, jnp.float32)), params
-    )
+    total = jax.tree.map(lambda p: jnp.zeros(p.shape, accumulation_dtype(p)), params)
     if whole:
         batches = jax.tree.map(
             lambda leaf: leaf[: whole * batch_size].reshape(whole, batch_size, *leaf.shape[1:]),

@@ -78,9 +78,8 @@ def mask_updates() -> optax.GradientTransformationExtraArgs:
         del params, extra_args
         if method_mask is not None:
             # Not a product with 0 alone: an update that is not finite stays out as well.
-            updates = jax.tree.map(
-                lambda u, m: jnp.where(m == 0, 0, m.astype(u.dtype) * u), updates, method_mask
-            )
+            mask = jax.tree.map(lambda m, u: m.astype(u.dtype), method_mask, updates)
+            updates = jax.tree.map(lambda u, m: jnp.where(m == 0, 0, m * u), updates, mask)
         return updates, state
 
     return optax.GradientTransformationExtraArgs(lambda params: optax.EmptyState(), update)

@@ -18,6 +18,7 @@ from feasible_jax.unlearning.history import History, history_of
 from feasible_jax.unlearning.no_direction import no_direction
 from feasible_jax.unlearning.prepare import mask_updates, prepare
 from feasible_jax.unlearning.progress import progress_bar
+from feasible_jax.unlearning.rewind import Rewind
 from feasible_jax.unlearning.step import (
     certified_constraints,
     first_state,
@@ -49,10 +50,12 @@ class UnlearnResult(NamedTuple):
     """The outcome of ``unlearn``.
 
     Attributes:
-      params: the parameters after the last step; always finite.
-      history: per-step arrays.
+      params: the parameters after the last step, or after that of ``rewound_to``; always finite.
+      history: per-step arrays of all steps.
       stop: None after a full run, else when and why it ended early.
       opt_state: the state of the optimizer and of the feasibility transformation after that step.
+      rewound_to: with ``rewind_to``, the number of steps after which the forget error was nearest
+        to the one wanted; None without.
 
     >>> history = History({}, np.ones(2), {}, {}, np.zeros(2, bool))
     >>> UnlearnResult(jnp.zeros(2), history, None, ()).stop is None
@@ -63,6 +66,7 @@ class UnlearnResult(NamedTuple):
     history: History
     stop: Stop | None
     opt_state: Any
+    rewound_to: int | None = None
 
 
 def unlearn(
@@ -85,6 +89,7 @@ def unlearn(
     predict_fn: Callable[[Any, Any], jax.Array] | None = None,
     chunk_size: int = 25,
     on_chunk: Callable[[int, Any], bool | None] | None = None,
+    rewind_to: float | None = None,
     progress: bool = True,
 ) -> UnlearnResult:
     """Unlearn the forget set with a base method, optionally through feasible updates.
@@ -121,6 +126,13 @@ def unlearn(
       chunk_size: steps between two looks at the run; progress, ``on_chunk`` and the check for
         non-finite losses happen then.
       on_chunk: ``(steps taken, params) -> stop?``, called after each chunk; True ends the run.
+      rewind_to: an error of the forget set, a share in [0, 1]: the run takes all its steps, and
+        then goes back to the parameters, of those after each chunk, whose error on the whole forget
+        set is nearest to it; of several equally near, to the latest. It needs ``predict_fn`` and a
+        forget set of pairs ``(inputs, labels)``. This is the +R of SCRUB+R (Kurmanji et al., 2023),
+        for any method: there the error wanted is that on held-out examples distributed like the
+        forget set, and checkpoints are one an epoch; here they are one a chunk. None to keep the
+        last parameters.
       progress: show a progress bar (on a terminal only).
 
     Returns:
@@ -128,8 +140,8 @@ def unlearn(
 
     Raises:
       ValueError: for empty or ragged sets, a loss that is not a scalar, a constraint without data,
-        hyper-parameters that the optimizer does not have or takes from a schedule, or sizes
-        below 1.
+        hyper-parameters that the optimizer does not have or takes from a schedule, sizes below 1,
+        or a ``rewind_to`` that cannot be measured.
       TypeError: if ``method`` is not a ``Method``.
 
     Warns:
@@ -154,16 +166,19 @@ def unlearn(
     data = _join(forget, retain, constraint_data or {})
     params = jax.tree.map(jnp.asarray, params)
     tx = _chain(optimizer, feasibility, method.prepare is not None)
-    opt_state = jax.tree.map(jnp.asarray, _set_hyperparams(tx.init(params), hyperparams or {}))
+    opt_state = _init(tx, params, hyperparams or {})
     needs = merged_requirements(opt_state)
     certified = certified_constraints(opt_state)
     _check(data, certified | needs, steps, batch_size, chunk_size, strategy)
     _check_certifying(certify_batch_size, patience)
+    rewind = None if rewind_to is None else Rewind(rewind_to, predict_fn, data["forget"])
 
     # Only who tests can find that no direction is feasible.
     patience = patience if needs or certified else None
     problem = Problem(loss_fn, predict_fn, None)
     params, fixed = prepare(problem, method, params, data, jax.random.fold_in(key, _PREPARING))
+    if method.prepare is not None:  # the state may hold the parameters that the run begins with
+        opt_state = _init(tx, params, hyperparams or {})
     state, limits = first_state(params, opt_state, key), make_limits(steps, patience)
     rest = (data, fixed, limits)
     chunk = _compiled_chunk(
@@ -177,6 +192,8 @@ def unlearn(
             state, record = chunk(state, *rest)
             records.append(record)
             report(record)
+            if rewind is not None:
+                rewind.look(state)
             taken = int(state.step)
             if not state.alive:
                 stop = _not_finite(method, taken)
@@ -185,7 +202,10 @@ def unlearn(
             elif is_over(state, limits) and taken < steps:
                 stop = Stop(taken, no_direction(history_of(records), limits.patience.item()))
     history = history_of(records, None if stop is None else stop.reason)
-    return UnlearnResult(state.params, history, stop, state.opt_state)
+    rewound = None if rewind is None else rewind.nearest
+    if rewound is None:
+        return UnlearnResult(state.params, history, stop, state.opt_state)
+    return UnlearnResult(rewound.params, history, stop, rewound.opt_state, int(rewound.step))
 
 
 class _Shapes:
@@ -235,6 +255,10 @@ def _join(forget: Any, retain: Any, constraint_data: Mapping[str, Any]) -> dict[
             raise ValueError(f"constraint_data names {name!r}: pass that set as {name}=... alone.")
     data = {"forget": forget, "retain": retain, **constraint_data}
     return jax.tree.map(jnp.asarray, data)
+
+
+def _init(tx: optax.GradientTransformation, params: Any, hyperparams: Mapping[str, float]) -> Any:
+    return jax.tree.map(jnp.asarray, _set_hyperparams(tx.init(params), hyperparams))
 
 
 def _set_hyperparams(opt_state: Any, hyperparams: Mapping[str, float]) -> Any:

@@ -27,7 +27,7 @@ def test_arms_are_made_once_and_all_but_plain_ask_the_same(name):
 
 
 def test_unknown_names_list_the_known_ones():
-    with pytest.raises(ValueError, match="gradient_ascent, neg_grad_plus"):
+    with pytest.raises(ValueError, match="amnesiac, bad_teacher"):
         make_method("ascent", 10)
     with pytest.raises(ValueError, match="plain, feasible"):
         make_feasibility("masked")
