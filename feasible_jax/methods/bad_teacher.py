@@ -17,13 +17,15 @@ def bad_teacher(
     temperature: float = 1.0,
     inputs_of: Callable[[Any], jax.Array] = inputs_of_pair,
 ) -> Method:
-    """Minimise ``mean KL_T(random || student) on forget + mean KL_T(original || student) on retain``.
+    """Imitate an incompetent teacher on the forget set and the original on the retain set.
 
-    Chundawat et al., *Can Bad Teaching Induce Forgetting?* (AAAI 2023). The incompetent teacher has
-    random parameters, drawn once; the competent one the original parameters; neither is trained.
-    Both divergences are means over examples of sums over classes, and ``KL_T`` is
-    ``T^2 KL(softmax(teacher / T) || softmax(student / T))``. Labels play no part. It needs
-    ``predict_fn``.
+    Chundawat et al., *Can Bad Teaching Induce Forgetting?* (AAAI 2023)::
+
+        minimise  mean KL_T(random || student) on forget + mean KL_T(original || student) on retain
+
+    with ``KL_T = T^2 KL(softmax(teacher / T) || softmax(student / T))``, a sum over the classes.
+    The incompetent teacher has random parameters, drawn once, the competent one the original
+    parameters; neither is trained. Labels play no part. It needs ``predict_fn``.
 
     The paper draws on 30% of the retain set; here batches of both sets are drawn at each step.
 

@@ -1,6 +1,7 @@
 """Boundary shrink: give the forget set to its nearest neighbours among the wrong classes."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -66,7 +67,7 @@ def boundary_shrink(
 
     def prepare(problem: Problem, data, key):
         del key
-        find = lambda example: nearest_wrong_class(problem, example)
+        find = partial(nearest_wrong_class, problem)
         return Prepared(beside={"forget": jax.lax.map(find, data["forget"], batch_size=batch_size)})
 
     def loss(problem: Problem, params, example, key):

@@ -44,7 +44,14 @@ def eu_k(layers: Layers = 2, init: Callable[[jax.Array], Any] | None = None) -> 
         original = problem.original_params
         chosen = in_layers(layers, problem.loss_fn, original, data["retain"])
         fresh = redrawn(original, key) if init is None else init(key)
-        begin = jax.tree.map(lambda c, new, old: new if c else old, chosen, fresh, original)
+        if jax.tree.structure(fresh) != jax.tree.structure(original):
+            raise ValueError(
+                f"init returned parameters of another structure, {jax.tree.structure(fresh)}: "
+                f"give the initialisation of the model, {jax.tree.structure(original)}."
+            )
+        begin = jax.tree.map(
+            lambda c, new, old: new.astype(old.dtype) if c else old, chosen, fresh, original
+        )
         return Prepared(params=begin, mask=jax.tree.map(jnp.asarray, chosen))
 
     name = f"EU-{layers}" if isinstance(layers, int) else "EU-k"

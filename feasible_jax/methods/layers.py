@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from feasible_jax.moments.structured.program import Constant, Op, Scope, trace_program
 
@@ -43,6 +42,7 @@ def in_layers(layers: Layers, loss_fn: Callable, params: Any, examples: Any) -> 
     Raises:
       ValueError: if there are fewer layers, or a path leads to none.
 
+    >>> import jax.numpy as jnp
     >>> params = {"a_head": {"w": jnp.ones(2)}, "body": {"w": jnp.ones((2, 3))}}
     >>> loss = lambda p, x: p["a_head"]["w"] @ jnp.tanh(p["body"]["w"] @ x)
     >>> in_layers(1, loss, params, jnp.ones((5, 3)))
@@ -70,6 +70,7 @@ def order_of_use(loss_fn: Callable, params: Any, examples: Any) -> list[int]:
     A leaf meets the example in the first operation that takes a value made of it and a value made
     of the example; casts, reshapes and products of parameters beforehand do not count.
 
+    >>> import jax.numpy as jnp
     >>> loss = lambda p, x: p["a"] * (p["z"] @ x) + jnp.sum(p["a"])
     >>> order_of_use(loss, {"a": jnp.ones(()), "z": jnp.ones(3)}, jnp.ones((5, 3)))
     [1, 0]

@@ -76,7 +76,11 @@ def forget_error(predict_fn: Callable, params: Any, forget: Any) -> float:
     """
     inputs, labels = forget
     wrong = sum(
-        int(_wrong(predict_fn, params, inputs[start : start + _BATCH], labels[start : start + _BATCH]))
+        int(
+            _wrong(
+                predict_fn, params, inputs[start : start + _BATCH], labels[start : start + _BATCH]
+            )
+        )
         for start in range(0, len(labels), _BATCH)
     )
     return wrong / len(labels)
