@@ -24,12 +24,17 @@ def boundary_expand(
     loss of a forget example is ``log(sum_c exp z_c + exp s) - s``. It sees no retain example, and
     needs ``predict_fn``.
 
-    It departs from the paper in one point. There the shadow neuron is a row added to the last layer
-    and trained with it, then cut off. Here parameters keep their shapes, for any model: the neuron
-    is one drawn once at the scale of the others, and fixed. ``s`` is the first logit of the current
-    model with a random head, drawn from normal distributions with the means and the standard
-    deviations of the head's leaves. The layers below learn to send forget examples to it, the head
-    to send them away from its own classes, and there is nothing to cut off.
+    In the paper the shadow neuron is a row added to the last layer, trained with it and then cut
+    off. Here parameters keep their shapes, for any model, and the neuron is none of them. The
+    gradients of this loss in the logits sum to zero, so that gradient descent, with momentum or
+    without, gives a shadow row what it takes from all the others together, and the neuron is known
+    from the head as it is and as it was::
+
+        w_s(t) = w_s(0) + sum_c (w_c(0) - w_c(t))
+
+    with ``w_s(0)`` drawn at random at the scale of the others. It departs from the paper where
+    that sum does not hold: under Adam, weight decay or a mask of updates, under which a shadow row
+    would have moved otherwise, and for heads that are not linear.
 
     Args:
       head: how many of the last layers are the head, or their paths, as in ``("head",)``.
@@ -57,10 +62,17 @@ def boundary_expand(
     def loss(problem: Problem, params, example, key):
         del key
         inputs = inputs_of(example)
-        with_shadow = jax.tree.map(
-            lambda shadow, own: shadow if shadow.shape == own.shape else own, problem.extras, params
-        )
-        shadow = logits_of(problem, with_shadow, inputs)[:1]
+
+        def under(heads):
+            """The logits of the layers as they are under another head, which is not trained."""
+            mixed = jax.tree.map(
+                lambda drawn, own, other: other if drawn.shape == own.shape else own,
+                problem.extras, params, jax.lax.stop_gradient(heads),
+            )  # fmt: skip
+            return logits_of(problem, mixed, inputs)
+
+        given = jnp.sum(under(problem.original_params) - under(params), keepdims=True)
+        shadow = under(problem.extras)[:1] + given
         logits = jnp.concatenate([logits_of(problem, params, inputs), shadow])
         return cross_entropy(logits, jnp.array(len(logits) - 1))
 

@@ -91,12 +91,13 @@ def _walk(scope: Scope, made_of: dict[int, frozenset[int] | None], met: dict[int
     """Note what meets the example in a scope; ``made_of`` is None for what the example made."""
     for op in scope.ops:
         sources = [_source(atom, made_of) for atom in op.inputs]
-        out = frozenset().union(*sources) if None not in sources else None
+        params = [i for source in sources if source for i in sorted(source)]
+        out = None if None in sources else frozenset(params)
         if out is None:
             for body in op.bodies:
                 made_of.update(zip(body.inputs, _entering(op, sources), strict=True))
                 _walk(body, made_of, met)
-            met.update(dict.fromkeys(i for source in sources if source for i in sorted(source)))
+            met.update(dict.fromkeys(params))
         made_of.update(dict.fromkeys(op.outputs, out))
 
 

@@ -51,6 +51,8 @@ def prepare(
 
 @lru_cache(maxsize=64)
 def _compiled(problem: Problem, method: Method):
+    assert method.prepare is not None
+
     def run(params, data, key):
         made = method.prepare(problem._replace(original_params=params), data, key)
         if not isinstance(made, Prepared):
