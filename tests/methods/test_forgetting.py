@@ -1,4 +1,4 @@
-"""With their default settings, methods forget and keep utility: on blobs here, on digits if slow."""
+"""Methods forget and keep utility with their default settings: on blobs, and if slow on digits."""
 
 import jax
 import jax.numpy as jnp
