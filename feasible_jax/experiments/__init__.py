@@ -9,6 +9,7 @@ from feasible_jax.experiments.config import (
     TaskConfig,
     preset,
 )
+from feasible_jax.experiments.shadows import Shadows, train_shadows
 from feasible_jax.experiments.single import SingleResult, run_single
 from feasible_jax.experiments.study import StudyResult, run_study
 
@@ -17,6 +18,7 @@ __all__ = [
     "METHODS",
     "BuiltTask",
     "SearchConfig",
+    "Shadows",
     "SingleConfig",
     "SingleResult",
     "StudyConfig",
@@ -28,4 +30,5 @@ __all__ = [
     "preset",
     "run_single",
     "run_study",
+    "train_shadows",
 ]

@@ -3,8 +3,6 @@
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import optax
-
 from feasible_jax.experiments.arms import ARMS, make_feasibility, make_method
 from feasible_jax.experiments.config import SingleConfig, check_positive, check_rates
 from feasible_jax.experiments.ledger import Ledger, plain
@@ -16,13 +14,11 @@ from feasible_jax.experiments.outcome import (
     what_was_kept,
 )
 from feasible_jax.experiments.resolve_task import resolve_task
+from feasible_jax.experiments.run_method import chunk_steps, run_method
 from feasible_jax.experiments.stopwatch import Stopwatch
 from feasible_jax.experiments.study import StudyResult
-from feasible_jax.unlearning import Task, UnlearnResult, unlearn
+from feasible_jax.unlearning import Task, UnlearnResult
 from feasible_jax.unlearning.checkpoint import save_params
-
-# Steps a chunk: enough of them for one to have been run without compilation.
-_CHUNK = 10
 
 
 class SingleResult(NamedTuple):
@@ -68,8 +64,7 @@ def run_single(config: SingleConfig, folder: Path, *, progress: bool = True) -> 
     check_rates((config.learning_rate,), (config.confidence,))
     if not 0 <= config.momentum < 1:
         raise ValueError(f"momentum={config.momentum}: give a number in [0, 1).")
-    feasibility = make_feasibility(config.arm, config.density)
-    arm = ARMS[config.arm]
+    make_feasibility(config.arm, config.density)
     make_method(config.method, 10)
 
     def trained(role: str, train: Any, like: Any) -> Any:
@@ -78,27 +73,16 @@ def run_single(config: SingleConfig, folder: Path, *, progress: bool = True) -> 
     built = resolve_task(config, trained, progress=progress)
     # Only now is the folder marked as this run's: a task that does not exist leaves no trace.
     Ledger(folder, plain(config))
-    task = built.task
-    method = make_method(config.method, task.num_classes)
     watch = Stopwatch()
-    result = unlearn(
-        task.loss_fn,
-        task.params,
-        forget=task.forget,
-        retain=task.retain,
-        method=method,
-        optimizer=optax.sgd(config.learning_rate, momentum=config.momentum or None),
-        feasibility=feasibility,
-        steps=config.steps,
-        batch_size=config.batch_size,
-        key=config.seed,
-        hyperparams={"confidence": config.confidence} if arm.tests else None,
-        predict_fn=task.predict_fn,
-        chunk_size=min(_CHUNK, config.steps),
+    result = run_method(
+        config,
+        built.task,
+        built.task.params,
+        config.seed,
         on_chunk=lambda step, params: watch.lap(params),
         progress=progress,
     )
-    seconds = watch.typical() * len(result.history.kept) / min(_CHUNK, config.steps)
+    seconds = watch.typical() * len(result.history.kept) / chunk_steps(config)
     checkpoint = Path(folder) / "checkpoint"
     save_params(checkpoint, result.params)
     return SingleResult(_report(config, built, result, seconds), result, checkpoint)

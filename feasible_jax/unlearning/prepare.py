@@ -1,5 +1,6 @@
 """What happens once, before the first step: a method prepares, and what it made is checked."""
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -39,7 +40,7 @@ def prepare(
     """
     if method.prepare is None:
         return params, Fixed(params)
-    made = _compiled(problem, method)(params, data, key)
+    made = _compiled(problem, method.name, method.prepare)(params, data, key)
     begin = params if made.params is None else made.params
     _check_params(method, begin, params)
     if made.mask is not None:
@@ -50,14 +51,12 @@ def prepare(
 
 
 @lru_cache(maxsize=64)
-def _compiled(problem: Problem, method: Method):
-    assert method.prepare is not None
-
+def _compiled(problem: Problem, name: str, make: Callable[..., Prepared]):
     def run(params, data, key):
-        made = method.prepare(problem._replace(original_params=params), data, key)
+        made = make(problem._replace(original_params=params), data, key)
         if not isinstance(made, Prepared):
             raise TypeError(
-                f"method {method.name!r}: prepare returned {type(made).__name__}, not a Prepared."
+                f"method {name!r}: prepare returned {type(made).__name__}, not a Prepared."
             )
         return made
 
