@@ -19,6 +19,12 @@ from feasible_jax.methods import Method
 from feasible_jax.methods.one_shot import is_one_shot
 
 METHODS: dict[str, Callable[[int], Method]] = {
+    "amnesiac": methods.amnesiac,
+    "bad_teacher": lambda num_classes: methods.bad_teacher(),
+    "boundary_expand": lambda num_classes: methods.boundary_expand(),
+    "boundary_shrink": lambda num_classes: methods.boundary_shrink(),
+    "cf_k": lambda num_classes: methods.cf_k(),
+    "eu_k": lambda num_classes: methods.eu_k(),
     "fine_tuning": lambda num_classes: methods.fine_tuning(),
     "fisher_forgetting": lambda num_classes: methods.fisher_forgetting(),
     "gdr_gma": lambda num_classes: methods.gdr_gma(),
@@ -30,9 +36,12 @@ METHODS: dict[str, Callable[[int], Method]] = {
     "neg_grad_plus": lambda num_classes: methods.neg_grad_plus(),
     "npo": lambda num_classes: methods.npo(),
     "random_labels": methods.random_labels,
+    "salun": methods.salun,
+    "scrub": lambda num_classes: methods.scrub(),
     "sfron": lambda num_classes: methods.sfron(),
     "sim_npo": lambda num_classes: methods.sim_npo(),
     "ssd": lambda num_classes: methods.ssd(),
+    "unsir": lambda num_classes: methods.unsir(),
 }
 
 

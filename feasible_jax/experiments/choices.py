@@ -3,6 +3,12 @@
 from typing import Literal
 
 MethodName = Literal[
+    "amnesiac",
+    "bad_teacher",
+    "boundary_expand",
+    "boundary_shrink",
+    "cf_k",
+    "eu_k",
     "fine_tuning",
     "fisher_forgetting",
     "gdr_gma",
@@ -14,9 +20,12 @@ MethodName = Literal[
     "neg_grad_plus",
     "npo",
     "random_labels",
+    "salun",
+    "scrub",
     "sfron",
     "sim_npo",
     "ssd",
+    "unsir",
 ]
 ArmName = Literal[
     "plain", "feasible", "feasible_curvature", "certified", "random_mask", "sign_mask"

@@ -33,7 +33,7 @@ def test_one_step_is_all_that_a_one_shot_method_takes():
 
 
 def test_unknown_names_list_the_known_ones():
-    with pytest.raises(ValueError, match="neg_grad_plus, npo"):
+    with pytest.raises(ValueError, match="amnesiac, bad_teacher"):
         make_method("ascent", 10)
     with pytest.raises(ValueError, match="plain, feasible"):
         make_feasibility("masked")
