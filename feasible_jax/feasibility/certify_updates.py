@@ -10,7 +10,7 @@ import optax
 from feasible_jax.alignment import DEFAULT_TEST, MeanTest, resolve_mean_test
 from feasible_jax.feasibility.constraints import Constraint, parse_constraints
 from feasible_jax.feasibility.evidence import is_hole
-from feasible_jax.feasibility.feasible_updates import Requirements
+from feasible_jax.feasibility.requirements import Requirements
 
 CHANGES = ("loss", "direction")
 
