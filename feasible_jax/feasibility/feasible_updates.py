@@ -20,7 +20,7 @@ from feasible_jax.feasibility.evidence import (
     leaf_paths,
 )
 from feasible_jax.feasibility.requirements import Requirements
-from feasible_jax.feasibility.rule import Evidence, Proposal, Rule, Selection, selected
+from feasible_jax.feasibility.rule import Proposal, Rule, Selection, selected
 
 
 class FeasibleUpdatesState(NamedTuple):

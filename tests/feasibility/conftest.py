@@ -38,6 +38,7 @@ VARIANTS = {
     "adaptive budget": budget,
     "A-GEM": lambda: projection(noise_aware=False),
 }
+ADAPTIVE = ("adaptive curvature", "adaptive budget", "all at once")
 LOOKS = [name for name in RULES if name != "random mask"]
 TESTS_NOISE = [name for name in LOOKS if name != "sign agreement"]
 TAKES_MOMENTS = [
@@ -74,6 +75,7 @@ def pytest_generate_tests(metafunc):
     """One protocol for all rules: tests ask for them by what they do."""
     for name, names in {
         "every_rule": [*RULES, *VARIANTS],
+        "unlearnt_rule": but([*RULES, *VARIANTS], *ADAPTIVE),
         "any_rule": list(RULES),
         "masking_rule": but(RULES, *MOVES, "budget"),
         "looking_rule": LOOKS,
