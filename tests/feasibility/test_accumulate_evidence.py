@@ -4,6 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from jax.sharding import PartitionSpec as P
 
 from feasible_jax.alignment import loss_change
 from feasible_jax.feasibility import (
@@ -299,7 +300,6 @@ def test_around_and_inside_other_transformations():
 
 def test_inside_shard_map_on_evidence_of_all_shards():
     mesh = jax.make_mesh((4,), ("batch",), axis_types=(jax.sharding.AxisType.Auto,))
-    spec = jax.sharding.PartitionSpec("batch")
     tx = accumulate_evidence(optax.chain(optax.sgd(0.1), feasible_updates("retain")), 2)
     moments = grad_moments(lambda w, x: 0.5 * jnp.sum((w - x) ** 2), "vmap")
     x = jax.random.normal(jax.random.key(0), (2, 16, 5))
@@ -312,18 +312,10 @@ def test_inside_shard_map_on_evidence_of_all_shards():
             updates, state = tx.update(found.mean, state, w, retain=found)
         return updates, optax.tree.get(state, "kept")
 
-    sharded = jax.shard_map(
-        shard,
-        mesh=mesh,
-        in_specs=jax.sharding.PartitionSpec(None, *spec),
-        out_specs=jax.sharding.PartitionSpec(),
-    )
+    sharded = jax.shard_map(shard, mesh=mesh, in_specs=P(None, "batch"), out_specs=P())
     updates, kept = jax.jit(sharded)(x)
     whole = jax.jit(moments)(w, x.reshape(32, 5))
-    (want,), state = run(
-        optax.chain(optax.sgd(0.1), feasible_updates("retain")),
-        [(whole.mean, {"retain": whole})],
-        w,
-    )
+    inner = optax.chain(optax.sgd(0.1), feasible_updates("retain"))
+    (want,), state = run(inner, [(whole.mean, {"retain": whole})], w)
     np.testing.assert_allclose(updates, want, rtol=1e-5)
     assert 0 < kept == state[-1].kept
