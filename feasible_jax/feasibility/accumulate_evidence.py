@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from feasible_jax.feasibility.evidence import evidence_of, filled, leaf_paths, zeros_of
+from feasible_jax.feasibility.evidence import evidence_of, filled, leaf_paths, scalar, zeros_of
 from feasible_jax.feasibility.requirements import merged_requirements
 from feasible_jax.moments import GradientMoments, merge_moments
 from feasible_jax.moments.precision import accumulation_dtype
@@ -51,17 +51,17 @@ def accumulate_evidence(
     of the union of ``k`` batches (``merge_moments``), as if it had been one large batch. Updates
     are zero in between, so that every microbatch is seen by the same parameters.
 
-    Put the whole chain inside, as with ``MultiSteps``:
-    ``accumulate_evidence(optax.chain(optax.adamw(1e-3), fj.feasible_updates("retain")), 8)``.
+    Put the whole chain inside, as with ``MultiSteps``; for ``fj.unlearn`` that is the
+    ``optimizer``, and there is no other ``feasibility``.
 
-    - A ``GradientMoments`` is merged by its count; so microbatches may differ in size. The updates
-      are averaged with equal weights, as ``MultiSteps`` does.
-    - Per-example gradients are turned into moments on arrival: no more than one microbatch's are
-      held. Rules that need them to the end, such as ``groupwise``, are refused.
-    - A certificate's ``<name>_change`` is a function, and nothing of it is kept: the last call's
-      is the one that is tested with, and no other is even evaluated. Hand it the whole batch that
-      certifies (it needs no gradient of an example), drawn apart from all the microbatches.
-    - Of other extra arguments, too, the last call's are handed on.
+    - A ``GradientMoments`` is merged by its count, so evidence may come in batches of different
+      sizes. The updates are averaged with equal weights, as by ``MultiSteps``.
+    - Per-example gradients are turned into moments on arrival: no more than one microbatch of them
+      is held. Rules that need them to the end, such as ``groupwise``, are refused.
+    - Nothing is kept of a certificate's ``<name>_change``: the last call's is what is tested with,
+      and no other is evaluated. Hand it the whole batch that certifies, drawn apart from all the
+      microbatches; it needs no gradients.
+    - Of any other extra argument the last call's is handed on.
 
     Args:
       inner: the transformation, with the optimizer in it.
@@ -94,14 +94,12 @@ def accumulate_evidence(
 
     def init(params: Any) -> Any:
         inner_state = inner.init(params)
-        zeros, none = zeros_of(params, wide=True), jnp.zeros((), jnp.int32)
-        count = jnp.zeros((), accumulation_dtype(*jax.tree.leaves(zeros)))
         return AccumulateEvidenceState(
-            mini_step=none,
-            gradient_step=none,
+            mini_step=scalar(jnp.int32),
+            gradient_step=scalar(jnp.int32),
             inner_opt_state=inner_state,
-            acc_grads=zeros,
-            evidence={n: GradientMoments(zeros, zeros, count) for n in _to_merge(inner_state)},
+            acc_grads=zeros_of(params, wide=True),
+            evidence={name: _no_moments(params) for name in _to_merge(inner_state)},
         )
 
     def update(updates: Any, state: Any, params: Any = None, **extra_args: Any) -> tuple[Any, Any]:
@@ -169,6 +167,11 @@ def _to_merge(inner_state: Any) -> list[str]:
                 "takes moments, such as coordinatewise(), or update on one large batch."
             )
     return [name for name, kind in needs.items() if kind != "nothing"]
+
+
+def _no_moments(params: Any) -> GradientMoments:
+    mean, variance = (zeros_of(params, wide=True) for _ in range(2))
+    return GradientMoments(mean, variance, scalar(accumulation_dtype(*jax.tree.leaves(mean))))
 
 
 def _merged(before: GradientMoments, name: str, given: Any, updates: Any) -> GradientMoments:

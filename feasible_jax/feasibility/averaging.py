@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from feasible_jax.feasibility.evidence import like, zeros_of
+from feasible_jax.feasibility.evidence import like, scalar, zeros_of
 from feasible_jax.feasibility.rule import Evidence
 
 
@@ -28,8 +28,8 @@ class Average(NamedTuple):
 
 def empty_average(params: Any) -> Average:
     """The average before any evidence, for parameters of these shapes and dtypes."""
-    zeros, zero = zeros_of(params, wide=True), jnp.zeros((), jnp.float32)
-    return Average(zeros, zeros, zero, zero)
+    mean, variance = (zeros_of(params, wide=True) for _ in range(2))
+    return Average(mean, variance, weight=scalar(), noise=scalar())
 
 
 def average_in(before: Average, fresh: Evidence, decay: float) -> tuple[Evidence, Average]:

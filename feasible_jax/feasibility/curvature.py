@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from feasible_jax.alignment import DECREASE
-from feasible_jax.feasibility.evidence import like, zeros_of
+from feasible_jax.feasibility.evidence import like, scalar, zeros_of
 from feasible_jax.feasibility.rule import Evidence, Proposal
 from feasible_jax.moments.precision import accumulation_dtype
 
@@ -61,11 +61,16 @@ def init_curvature(curvature: Curvature) -> Callable[[Any], Any]:
     def init(params):
         if curvature != "adaptive":
             return ()
-        zero = jnp.zeros((), jnp.float32)
-        start = zeros_of(params)  # not the parameters' own buffers, which may be donated
-        step = zeros_of(params, wide=True)
         return CurvatureState(
-            jnp.float32(_START), zero, zero, zero, start, step, zero, zero, jnp.int32(0)
+            rate=jnp.float32(_START),
+            rise=scalar(),
+            noise=scalar(),
+            priced=scalar(),
+            params=zeros_of(params),  # not their own buffers, which may be donated
+            step=zeros_of(params, wide=True),
+            slope=scalar(),
+            error=scalar(),
+            steps=scalar(jnp.int32),
         )
 
     return init

@@ -56,6 +56,11 @@ def zeros_of(params: Any, *, wide: bool = False) -> Any:
     return jax.tree.map(zeros, params)
 
 
+def scalar(dtype: Any = jnp.float32) -> jax.Array:
+    """A zero of its own: a state that holds one buffer twice cannot be donated."""
+    return jnp.zeros((), dtype)
+
+
 def check_real(what: str, named: list[tuple[str, Any]]) -> None:
     """Raise if a leaf is complex: up and down, which all tests ask about, are not defined there."""
     for path, leaf in named:

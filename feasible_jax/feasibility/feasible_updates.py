@@ -18,6 +18,7 @@ from feasible_jax.feasibility.evidence import (
     filled,
     is_hole,
     leaf_paths,
+    scalar,
 )
 from feasible_jax.feasibility.requirements import Requirements
 from feasible_jax.feasibility.rule import Proposal, Rule, Selection, selected
@@ -121,7 +122,6 @@ def feasible_updates(
     requires = Requirements(constraints, rule.needs)
 
     def init(params: Any) -> Any:
-        zero = jnp.zeros((), jnp.float32)
         named, treedef = leaf_paths(params)
         if rule.needs != "nothing":
             check_real("params", named)
@@ -129,13 +129,13 @@ def feasible_updates(
         if rule.evidence_decay:
             average = {c.name: empty_average(params) for c in constraints}
         return FeasibleUpdatesState(
-            step=jnp.zeros((), jnp.int32),
-            kept=zero,
-            kept_per_leaf=filled(treedef, named, [zero for _, leaf in named if not is_hole(leaf)]),
-            pass_rate={c.name: zero for c in constraints},
-            confidence=zero,
-            level=zero,
-            expected_false=zero,
+            step=scalar(jnp.int32),
+            kept=scalar(),
+            kept_per_leaf=filled(treedef, named, [scalar() for _ in named]),
+            pass_rate={c.name: scalar() for c in constraints},
+            confidence=scalar(),
+            level=scalar(),
+            expected_false=scalar(),
             average=average,
             rule_state=rule.init(params),
             requires=requires,

@@ -9,6 +9,7 @@ import pytest
 
 from feasible_jax.alignment import loss_change
 from feasible_jax.feasibility import (
+    accumulate_evidence,
     budget,
     certify_updates,
     coordinatewise,
@@ -353,13 +354,23 @@ def test_state_survives_flattening_and_a_round_trip_through_numpy():
     assert jax.tree.structure(after) == treedef
 
 
-def test_donated_buffers():
-    tx = feasible_updates("retain")
-    update = jax.jit(tx.update, donate_argnums=(0, 1))
-    state = jax.tree.map(jnp.copy, tx.init(PARAMS))
+def test_a_state_may_be_donated():
+    tx = accumulate_evidence(
+        optax.chain(
+            feasible_updates("retain", rule=coordinatewise("adaptive", evidence_decay=0.9)),
+            certify_updates("retain", test="normal", backtrack=0),
+        ),
+        every_k_schedule=1,
+    )
+    update = jax.jit(tx.update, donate_argnames=("updates", "state"))
+    state = tx.init(PARAMS)
+    change = loss_change(squares, 1 + 0.1 * jnp.arange(32.0))
     for seed in range(2):
-        _, state = update(mean_of(stack(seed)), state, retain=stack(seed))
-    assert state.step == 2
+        old = state
+        updates = mean_of(stack(seed))
+        _, state = update(updates, state, PARAMS, retain=stack(seed), retain_change=change)
+    assert state.gradient_step == 2
+    assert all(leaf.is_deleted() for leaf in jax.tree.leaves(old))
 
 
 SPREAD = 1 + 0.1 * jnp.arange(32.0)
