@@ -10,6 +10,7 @@ import optax
 
 from feasible_jax.alignment import directional_derivatives, loss_change
 from feasible_jax.feasibility import CertifyUpdatesState, FeasibleUpdatesState, Requirements
+from feasible_jax.feasibility.requirements import merged_requirements
 from feasible_jax.methods.method import Method, Problem
 from feasible_jax.unlearning.batches import draw_batch
 from feasible_jax.unlearning.observation import method_gradient, observe
@@ -106,17 +107,6 @@ def certificate_states(opt_state: Any) -> list[CertifyUpdatesState]:
 def _states(opt_state: Any, kind: type[_State]) -> list[_State]:
     leaves = jax.tree.leaves(opt_state, is_leaf=lambda node: isinstance(node, kind))
     return [leaf for leaf in leaves if isinstance(leaf, kind)]
-
-
-def merged_requirements(opt_state: Any) -> dict[str, str]:
-    """The evidence to supply at each update: the kind needed, by the constraint's name."""
-    needs: dict[str, str] = {}
-    rank = ("nothing", "mean", "moments", "per_example")
-    for requires in (state.requires for state in feasibility_states(opt_state)):
-        for constraint in requires.constraints:
-            now = needs.get(constraint.name, "nothing")
-            needs[constraint.name] = max(now, requires.needs, key=rank.index)
-    return needs
 
 
 def certified_constraints(opt_state: Any) -> dict[str, str]:
