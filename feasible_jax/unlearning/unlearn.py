@@ -270,7 +270,7 @@ class _Shapes:
         return hash((self._leaves, self._treedef))
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=256)  # a suite comes back to as many methods and arms with every seed
 def _compiled_chunk(
     problem, method, tx, needs, batch_size, strategy, certified, certify_batch_size, chunk_size,
     shapes,
