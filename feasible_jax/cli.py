@@ -8,6 +8,7 @@ from tyro.extras import SubcommandApp
 
 from feasible_jax.commands.demo import demo
 from feasible_jax.commands.evaluate import evaluate
+from feasible_jax.commands.run_command import go_on
 from feasible_jax.commands.unlearn import unlearn
 
 
@@ -25,5 +26,6 @@ def main() -> None:
         Console(stderr=True).print(f"[red]feasible-jax:[/red] {escape(str(error))}")
         sys.exit(2)
     except KeyboardInterrupt:
-        Console(stderr=True).print("Interrupted. What was finished is kept in the folder.")
+        # A line to be copied: neither wrapped nor marked up.
+        Console(stderr=True).print(go_on(), markup=False, highlight=False, soft_wrap=True)
         sys.exit(130)

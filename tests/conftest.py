@@ -1,6 +1,10 @@
 """Every test runs under strict promotion, on eight host devices."""
 
+import os
+import shutil
 import sys
+import tempfile
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -65,3 +69,24 @@ def own_task(tmp_path, monkeypatch):
     monkeypatch.setattr("sys.path", list(sys.path))
     yield "task_of_my_own"
     sys.modules.pop("task_of_my_own", None)
+
+
+@pytest.fixture
+def read_only():
+    """Makes a folder that this process may look into, but not write to, not even as root."""
+    folder, root = Path(tempfile.mkdtemp()), os.geteuid() == 0
+
+    def make(fill=lambda folder: None):
+        fill(folder)
+        for place in (folder, *folder.rglob("*")):
+            place.chmod(0o555 if place.is_dir() else 0o444)
+        if root:
+            os.seteuid(65534)  # for root, permissions are no obstacle
+        return folder
+
+    yield make
+    if root:
+        os.seteuid(0)
+    for place in (folder, *folder.rglob("*")):
+        place.chmod(0o700)
+    shutil.rmtree(folder)

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from feasible_jax.commands.choices import ArmName, MethodName, ModelName, ScenarioName
 from feasible_jax.commands.run_command import run_command
 from feasible_jax.experiments import preset, run_study
+from feasible_jax.experiments.choices import ArmName, MethodName, ModelName, ScenarioName
 from feasible_jax.experiments.ledger import plain
 from feasible_jax.report import Run, print_tables, write_report
 

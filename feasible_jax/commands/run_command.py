@@ -12,3 +12,16 @@ def run_command() -> str:
     True
     """
     return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+
+
+def go_on() -> str:
+    """What to tell who pressed Ctrl-C, in one line: the command that goes on with what is there.
+
+    >>> go_on().startswith("Interrupted.")
+    True
+    """
+    command = sys.argv[1:2]
+    if command not in (["demo"], ["unlearn"]):
+        return "Interrupted."
+    resume = " --resume" if command == ["unlearn"] and "--resume" not in sys.argv else ""
+    return f"Interrupted. To go on where it stopped: {run_command()}{resume}"

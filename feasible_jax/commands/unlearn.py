@@ -1,14 +1,16 @@
 """``feasible-jax unlearn``: one method on one task."""
 
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import tyro
 from rich.console import Console
 
-from feasible_jax.commands.choices import ArmName, MethodName, ModelName, ScenarioName
 from feasible_jax.commands.run_command import run_command
-from feasible_jax.experiments.config import SingleConfig, TaskConfig, preset
-from feasible_jax.experiments.ledger import plain
+from feasible_jax.experiments.choices import ModelName, ScenarioName
+from feasible_jax.experiments.config import RunConfig, SingleConfig, plain_single, preset
+from feasible_jax.experiments.run_method import paced
 from feasible_jax.experiments.single import run_single
 from feasible_jax.report import Run, print_tables, write_report
 
@@ -22,21 +24,15 @@ def unlearn(
     scenario: ScenarioName = "corrupted_labels",
     fraction: float = 0.1,
     forget_class: int = 0,
-    method: MethodName = "neg_grad_plus",
-    arm: ArmName = "feasible",
-    confidence: float = 0.95,
-    density: float = 0.5,
-    learning_rate: float = 0.1,
-    momentum: float = 0.0,
-    steps: int = 100,
-    batch_size: int = 64,
-    seed: int = 0,
+    run: Annotated[RunConfig, tyro.conf.arg(name="")] = RunConfig(),  # noqa: B008
+    resume: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+    checkpoint_every: float = 60.0,
 ) -> None:
     """Unlearn with one method, and save a checkpoint of the result.
 
     The task is a built-in one, whose original and retrained models are trained first and kept in
     the folder, or your own. Writes checkpoint/ (Orbax), results.json, config.json, pictures and
-    index.html.
+    index.html. Where the run stands is kept in state/: interrupted, it goes on with --resume.
 
     Args:
       out: folder for everything that is written.
@@ -48,40 +44,24 @@ def unlearn(
       scenario: what is to be forgotten.
       fraction: of the training set to forget, in (0, 1).
       forget_class: the class that the class scenario forgets.
-      method: base method.
-      arm: plain, feasible, or a control.
-      confidence: of each test of feasible updates, in (0, 1).
-      density: of the random mask, in [0, 1].
-      learning_rate: of SGD.
-      momentum: of SGD, in [0, 1).
-      steps: number of steps.
-      batch_size: examples drawn from each set at a step.
-      seed: decides the division, the training and the batches.
+      run: how the method is run.
+      resume: go on with the interrupted run of the same settings in the folder, or begin one.
+      checkpoint_every: seconds between two writes of where the run stands.
     """
     changes: dict[str, Any] = {"fraction": fraction, "forget_class": forget_class}
     if model is not None:
         changes["model"] = model
     if data_dir is not None:
         changes["data_dir"] = str(data_dir)
-    config = SingleConfig(
-        task=preset(dataset, **changes).task if task is None else TaskConfig(),
-        task_function=task,
-        scenario=scenario,
-        method=method,
-        arm=arm,
-        confidence=confidence,
-        density=density,
-        learning_rate=learning_rate,
-        momentum=momentum,
-        steps=steps,
-        batch_size=batch_size,
-        seed=seed,
-    )
-    outcome = run_single(config, out)
-    run = Run(outcome.study.rows, plain(config), outcome.study.curves, run_command())
-    page = write_report(run, out)
+    config = SingleConfig(**asdict(run), scenario=scenario, task_function=task)
+    if task is None:
+        config = replace(config, task=preset(dataset, **changes).task)
+    config = paced(config)
+    outcome = run_single(config, out, resume=resume, checkpoint_every=checkpoint_every)
+    done = Run(outcome.study.rows, plain_single(config), outcome.study.curves, run_command())
+    page = write_report(done, out)
     console = Console()
-    print_tables(run, console)
+    print_tables(done, console)
     if outcome.result.stop is not None:
         console.print(f"Ended after {outcome.result.stop.step} steps: {outcome.result.stop.reason}")
     console.print(f"The checkpoint: {outcome.checkpoint}\nThe page: {page}")

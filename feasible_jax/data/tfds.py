@@ -3,6 +3,8 @@
 import importlib
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +80,7 @@ def load_tfds(name: str, data_dir: str | Path | None = None) -> Dataset:
       FileNotFoundError: if it is not prepared here; at once, for the network is not asked.
       ImportError: if TensorFlow Datasets is not installed.
       ValueError: if it is prepared in another format, has no ``train`` or ``test`` split, is not
-        an image classification dataset, or its images differ in shape.
+        an image classification dataset, its images differ in shape, or its files are damaged.
 
     >>> load_tfds("no_such_dataset", "/nowhere")
     Traceback (most recent call last):
@@ -93,7 +95,9 @@ def load_tfds(name: str, data_dir: str | Path | None = None) -> Dataset:
             f"({_INSTALL} tensorflow), or give the data_dir it was prepared in. "
             f"Reading it needs {_INSTALL} alone."
         )
-    builder = _tensorflow_datasets().builder_from_directory(folder)
+    tfds = _tensorflow_datasets()
+    with _intact(folder):
+        builder = tfds.builder_from_directory(folder)
     missing = [split for split in ("train", "test") if split not in builder.info.splits]
     if missing:
         raise ValueError(
@@ -145,18 +149,37 @@ def _read(builder: Any, split: str, image_key: str, label_key: str) -> Examples:
         ) from error
     images: list[np.ndarray] = []
     labels: list[int] = []
-    for example in source:
-        image = np.asarray(example[image_key])
+    for image, label in _pairs(builder, source, image_key, label_key):
         if images and image.shape != images[0].shape:
             raise ValueError(
                 f"{builder.name}: {split} image {len(images)} has shape {image.shape}, the first "
                 f"one {images[0].shape}: all images of a dataset must share one shape."
             )
         images.append(image)
-        labels.append(int(example[label_key]))
+        labels.append(label)
     if not images:
         raise ValueError(f"{builder.name}: the split {split} is empty; prepare it again.")
     return Examples(_unit_interval(np.stack(images), builder.name), np.asarray(labels, np.int32))
+
+
+def _pairs(
+    builder: Any, source: Any, image_key: str, label_key: str
+) -> Iterator[tuple[np.ndarray, int]]:
+    with _intact(builder.data_dir):
+        for example in source:
+            yield np.asarray(example[image_key]), int(example[label_key])
+
+
+@contextmanager
+def _intact(folder: Path | str) -> Iterator[None]:
+    """Whatever TFDS stumbles over in damaged files, in words that name the folder."""
+    try:
+        yield
+    except Exception as error:
+        raise ValueError(
+            f"the dataset prepared in {folder} is damaged ({type(error).__name__}: {error}): "
+            "prepare it again."
+        ) from error
 
 
 def _unit_interval(images: np.ndarray, name: str) -> np.ndarray:

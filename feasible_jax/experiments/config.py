@@ -1,9 +1,11 @@
 """What a study consists of, and settings that suit each dataset."""
 
-import json
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+from feasible_jax.experiments.choices import ArmName, MethodName, ScenarioName
+from feasible_jax.experiments.ledger import plain, read_json
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,9 @@ class TaskConfig:
 @dataclass(frozen=True)
 class SearchConfig:
     """The search that every arm gets alike: one trial a learning rate.
+
+    A one-shot method takes one step instead, of the whole of its edit at the largest learning rate
+    and of parts in proportion at the others.
 
     Attributes:
       learning_rates: of SGD, each tried for the full number of steps.
@@ -89,39 +94,51 @@ class StudyConfig:
 
 
 @dataclass(frozen=True)
-class SingleConfig:
-    """The settings of one run.
+class RunConfig:
+    """How one method is run, on whatever task.
 
     Attributes:
-      task: the built-in task, where ``task_function`` is None.
-      task_function: ``"module:function"`` that returns a ``Task``, or None.
-      scenario: of the built-in task.
-      method: base method by name.
-      arm: how it runs, by name.
-      confidence: of the tests of feasible updates, in (0, 1).
+      method: base method.
+      arm: plain, feasible, or a control.
+      confidence: of each test of feasible updates, in (0, 1).
       density: of the random mask, in [0, 1].
-      learning_rate: of SGD.
+      learning_rate: of SGD; 0.1 if not given, 1 where the method is one-shot.
       momentum: of SGD, in [0, 1).
-      steps: number of steps.
+      steps: number of steps; 100 if not given, 1 where the method is one-shot.
       batch_size: examples drawn from each set at a step.
       seed: decides the division, the training and the batches.
 
-    >>> SingleConfig(arm="plain").method
+    >>> RunConfig(arm="plain").method
     'neg_grad_plus'
     """
 
-    task: TaskConfig = TaskConfig()
-    task_function: str | None = None
-    scenario: str = "corrupted_labels"
-    method: str = "neg_grad_plus"
-    arm: str = "feasible"
+    method: MethodName = "neg_grad_plus"
+    arm: ArmName = "feasible"
     confidence: float = 0.95
     density: float = 0.5
-    learning_rate: float = 0.1
+    learning_rate: float | None = None
     momentum: float = 0.0
-    steps: int = 100
+    steps: int | None = None
     batch_size: int = 64
     seed: int = 0
+
+
+@dataclass(frozen=True)
+class SingleConfig(RunConfig):
+    """The settings of one run: those of ``RunConfig``, and its task.
+
+    Attributes:
+      task: the built-in task, where ``task_function`` is None.
+      scenario: of the built-in task.
+      task_function: ``"module:function"`` that returns a ``Task``, or None.
+
+    >>> SingleConfig(arm="plain").scenario
+    'corrupted_labels'
+    """
+
+    task: TaskConfig = TaskConfig()
+    scenario: ScenarioName = "corrupted_labels"
+    task_function: str | None = None
 
 
 def check_study(config: StudyConfig) -> None:
@@ -210,22 +227,34 @@ def load_single_config(path: Path) -> SingleConfig:
 
     Raises:
       FileNotFoundError: if the file is not there.
-      ValueError: if it is not the configuration of a single run.
+      ValueError: if it is damaged, or not the configuration of a single run.
     """
     if not path.is_file():
         raise FileNotFoundError(
             f"{path} is not there: give a folder that `feasible-jax unlearn` wrote."
         )
+    values = read_json(path)
     try:
-        values = json.loads(path.read_text())
-        if set(values) != {field.name for field in fields(SingleConfig)}:
+        task = TaskConfig(**values.get("task", {}))
+        config = SingleConfig(**values | {"task": task})
+        if plain_single(config) != values:
             raise TypeError("other settings")
-        return SingleConfig(**values | {"task": TaskConfig(**values["task"])})
-    except (TypeError, ValueError) as error:
+        return config
+    except (TypeError, AttributeError) as error:
         raise ValueError(
             f"{path} does not hold the settings of a single run: give a folder that "
             "`feasible-jax unlearn` wrote."
         ) from error
+
+
+def plain_single(config: SingleConfig) -> dict[str, Any]:
+    """The settings of a single run as JSON knows them; of a user's task, none of a built-in one.
+
+    >>> "task" in plain_single(SingleConfig(task_function="my_task:make_task"))
+    False
+    """
+    unused = () if config.task_function is None else ("task", "scenario")
+    return {name: value for name, value in plain(config).items() if name not in unused}
 
 
 _GENERAL = StudyConfig(task=TaskConfig(model="cnn", epochs=70), search=SearchConfig(steps=100))

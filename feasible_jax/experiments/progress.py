@@ -12,7 +12,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from feasible_jax.experiments.arms import make_method
 from feasible_jax.experiments.config import StudyConfig
+from feasible_jax.experiments.search import search_of
 
 
 class StudyProgress:
@@ -64,14 +66,14 @@ class StudyProgress:
         if not self._console.is_terminal:
             self._console.print(cell)
 
-    def looks(self, settings: int) -> int:
-        """The units of work in a cell that tries so many settings."""
-        search = self._config.search
+    def looks(self, method: str, settings: int) -> int:
+        """The units of work in a cell that tries so many settings of a method."""
+        search = search_of(make_method(method, 10), self._config.search)
         return settings * -(-search.steps // search.look_every)
 
     def _amount(self) -> int:
         config = self._config
         training = 2 * config.task.epochs * config.seeds
         rates = len(config.search.learning_rates) + config.seeds - 1
-        cells = len(config.methods) * len(config.arms) * self.looks(rates)
+        cells = len(config.arms) * sum(self.looks(method, rates) for method in config.methods)
         return len(config.scenarios) * (training + cells)

@@ -2,15 +2,20 @@
 
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import optax
 
 from feasible_jax.evaluation import utility_gap
 from feasible_jax.experiments.config import SearchConfig
+from feasible_jax.experiments.preparation import seconds_to_prepare
+from feasible_jax.experiments.run_arm import run_arm
 from feasible_jax.experiments.stopwatch import Stopwatch
 from feasible_jax.methods import Method
-from feasible_jax.unlearning import History, Task, unlearn
+from feasible_jax.methods.one_shot import is_one_shot
+from feasible_jax.unlearning import History, Task
 
 
 class Setting(NamedTuple):
@@ -34,7 +39,8 @@ class Trial(NamedTuple):
       steps: steps taken up to the best look.
       gap: mean absolute difference to the retrained model over forget, retain and validation
         accuracy, in points, at the best look.
-      seconds: run time up to the best look, without compilation and without the looks.
+      seconds: run time up to the best look, preparation included, without compilation and without
+        the looks.
       history: of the whole run.
       note: why the run ended early, or None.
     """
@@ -46,10 +52,6 @@ class Trial(NamedTuple):
     seconds: float
     history: History
     note: str | None
-
-
-# Made once, so that every run of every arm finds its compiled step again.
-_SGD = optax.inject_hyperparams(optax.sgd)(learning_rate=0.01)
 
 
 def search(
@@ -64,7 +66,7 @@ def search(
 ) -> list[Trial]:
     """Try each setting for the full number of steps; look at validation data on the way.
 
-    Every arm gets as many settings, steps and looks, and none sees the test set.
+    Every arm of a method gets as many settings, steps and looks, and none sees the test set.
 
     Args:
       task: what to unlearn.
@@ -79,10 +81,31 @@ def search(
     Returns:
       One ``Trial`` a setting, in that order.
     """
-    return [
+    trials = [
         _run(task, reference, method, feasibility, config, setting, seed, on_look)
         for setting in settings
     ]
+    if _one_lap(config):
+        return trials  # which has timed its preparation with the rest
+    prepared = seconds_to_prepare(task, method, seed)
+    return [trial._replace(seconds=trial.seconds + prepared) for trial in trials]
+
+
+def search_of(method: Method, config: SearchConfig) -> SearchConfig:
+    """What a search of this method varies, in as many trials as that of any other.
+
+    A one-shot method takes one step. Its learning rate is the part of its edit that is made, so
+    the rates keep their proportions, and the largest makes the whole edit.
+
+    >>> from feasible_jax.methods import ssd
+    >>> config = SearchConfig(learning_rates=(0.05, 0.1), steps=120)
+    >>> (one := search_of(ssd(), config)).learning_rates, one.steps
+    ((0.5, 1.0), 1)
+    """
+    if not is_one_shot(method):
+        return config
+    rates = tuple(rate / max(config.learning_rates) for rate in config.learning_rates)
+    return replace(config, learning_rates=rates, steps=1, look_every=1)
 
 
 def settings_of(config: SearchConfig, tests: bool) -> tuple[Setting, ...]:
@@ -108,36 +131,38 @@ def _run(task, reference, method, feasibility, config, setting, seed, on_look) -
     watch = Stopwatch()
 
     def look(step: int, params: Any) -> None:
-        watch.lap(params)
         gap = utility_gap(task, params, reference)
         if not best or gap < best[0][0]:
             best[:] = [(gap, step, params)]
         if on_look is not None:
             on_look(setting, step, gap)
-        watch.restart()
 
+    run = partial(
+        run_arm,
+        task,
+        method,
+        feasibility,
+        **setting._asdict(),
+        steps=config.steps,
+        batch_size=config.batch_size,
+        seed=seed,
+        look_every=config.look_every,
+        progress=False,
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # noted in the trial instead
-        result = unlearn(
-            task.loss_fn,
-            task.params,
-            forget=task.forget,
-            retain=task.retain,
-            method=method,
-            optimizer=_SGD,
-            feasibility=feasibility,
-            steps=config.steps,
-            batch_size=config.batch_size,
-            key=seed,
-            hyperparams={k: v for k, v in setting._asdict().items() if v is not None},
-            chunk_size=min(config.look_every, config.steps),
-            on_chunk=look,
-            predict_fn=task.predict_fn,
-            progress=False,
-        )
+        if _one_lap(config):
+            run()  # compiles, so that the lap that is timed does not
+            watch.restart()
+        result = run(on_look=look, watch=watch)
     # A run that was not finite before its first look leaves the original model.
     gap, step, params = best[0] if best else (utility_gap(task, task.params, reference), 0, None)
     params = task.params if params is None else params
     per_step = watch.typical() / min(config.look_every, config.steps)
     note = result.stop.reason if result.stop is not None else None
     return Trial(params, setting, step, gap, step * per_step, result.history, note)
+
+
+def _one_lap(config: SearchConfig) -> bool:
+    """Whether a run is over at its first look, so that no other lap tells what compiling cost."""
+    return config.steps <= config.look_every

@@ -1,13 +1,17 @@
 """One method on one task, by the user's own settings: no search, a checkpoint at the end."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import optax
-
 from feasible_jax.experiments.arms import ARMS, make_feasibility, make_method
-from feasible_jax.experiments.config import SingleConfig, check_positive, check_rates
-from feasible_jax.experiments.ledger import Ledger, plain
+from feasible_jax.experiments.config import (
+    SingleConfig,
+    check_positive,
+    check_rates,
+    plain_single,
+)
+from feasible_jax.experiments.ledger import Ledger, check_folder
 from feasible_jax.experiments.outcome import (
     Label,
     kept_curves,
@@ -15,14 +19,17 @@ from feasible_jax.experiments.outcome import (
     make_row,
     what_was_kept,
 )
+from feasible_jax.experiments.preparation import seconds_to_prepare
 from feasible_jax.experiments.resolve_task import resolve_task
+from feasible_jax.experiments.run_method import chunk_steps, pace_for, paced, run_method
 from feasible_jax.experiments.stopwatch import Stopwatch
 from feasible_jax.experiments.study import StudyResult
-from feasible_jax.unlearning import Task, UnlearnResult, unlearn
+from feasible_jax.unlearning import Task, UnlearnResult
 from feasible_jax.unlearning.checkpoint import save_params
+from feasible_jax.unlearning.saved_run import read_saved
 
-# Steps a chunk: enough of them for one to have been run without compilation.
-_CHUNK = 10
+# The cell with the seconds of each chunk, so that a run that was interrupted knows its time.
+_LAPS = "laps"
 
 
 class SingleResult(NamedTuple):
@@ -42,12 +49,24 @@ class SingleResult(NamedTuple):
     checkpoint: Path
 
 
-def run_single(config: SingleConfig, folder: Path, *, progress: bool = True) -> SingleResult:
+def run_single(
+    config: SingleConfig,
+    folder: Path,
+    *,
+    resume: bool = False,
+    checkpoint_every: float = 60.0,
+    progress: bool = True,
+) -> SingleResult:
     """Run one method on one task and save a checkpoint of the result.
+
+    Where the run stands is written to ``state`` in the folder. A run that is finished there is not
+    run again.
 
     Args:
       config: task, method and settings.
       folder: where the models, the checkpoint and the settings go.
+      resume: go on with a run that was interrupted; one that is not there is begun.
+      checkpoint_every: seconds between two writes of where the run stands.
       progress: show progress bars (on a terminal only).
 
     Returns:
@@ -55,6 +74,8 @@ def run_single(config: SingleConfig, folder: Path, *, progress: bool = True) -> 
 
     Raises:
       ValueError, TypeError, FileNotFoundError: for settings that do not fit, before training.
+      FileExistsError: if an interrupted run is in the folder and ``resume`` is False.
+      OSError: if the folder cannot be written to.
 
     >>> import tempfile
     >>> from feasible_jax.experiments.config import TaskConfig
@@ -64,44 +85,53 @@ def run_single(config: SingleConfig, folder: Path, *, progress: bool = True) -> 
     >>> [row["method"] for row in outcome.study.rows]
     ['original', 'retrained', 'NegGrad+']
     """
-    check_positive(steps=config.steps, batch_size=config.batch_size - 1)
-    check_rates((config.learning_rate,), (config.confidence,))
+    config, pace = paced(config), pace_for(config)
+    check_positive(steps=pace.steps, batch_size=config.batch_size - 1)
+    check_rates((pace.learning_rate,), (config.confidence,))
     if not 0 <= config.momentum < 1:
         raise ValueError(f"momentum={config.momentum}: give a number in [0, 1).")
-    feasibility = make_feasibility(config.arm, config.density)
-    arm = ARMS[config.arm]
+    make_feasibility(config.arm, config.density)
     make_method(config.method, 10)
+    settings, state = plain_single(config), Path(folder) / "state"
+    check_folder(folder, settings)
+    _check_interrupted(state, resume)
 
     def trained(role: str, train: Any, like: Any) -> Any:
-        return Ledger(folder, plain(config)).model(role, train, like)
+        return Ledger(folder, settings).model(role, train, like)
 
     built = resolve_task(config, trained, progress=progress)
     # Only now is the folder marked as this run's: a task that does not exist leaves no trace.
-    Ledger(folder, plain(config))
+    ledger = Ledger(folder, settings)
     task = built.task
-    method = make_method(config.method, task.num_classes)
-    watch = Stopwatch()
-    result = unlearn(
-        task.loss_fn,
-        task.params,
-        forget=task.forget,
-        retain=task.retain,
-        method=method,
-        optimizer=optax.sgd(config.learning_rate, momentum=config.momentum or None),
-        feasibility=feasibility,
-        steps=config.steps,
-        batch_size=config.batch_size,
-        key=config.seed,
-        hyperparams={"confidence": config.confidence} if arm.tests else None,
-        predict_fn=task.predict_fn,
-        chunk_size=min(_CHUNK, config.steps),
-        on_chunk=lambda step, params: watch.lap(params),
+    one_lap = pace.steps <= chunk_steps(config)
+    run = partial(run_method, config, task, task.params, config.seed)
+    if one_lap:
+        run()  # compiles, so that the only lap does not
+    watch = Stopwatch(ledger.read(_LAPS)["seconds"] if ledger.has(_LAPS) else ())
+    result = run(
+        on_look=lambda step, params: ledger.write(_LAPS, {"seconds": watch.laps}),
+        watch=watch,
+        checkpoint=state,
+        checkpoint_every=checkpoint_every,
+        resume=True,
         progress=progress,
     )
-    seconds = watch.typical() * len(result.history.kept) / min(_CHUNK, config.steps)
+    seconds = watch.typical() * len(result.history.kept) / chunk_steps(config)
+    if not one_lap:  # else it was timed with the rest
+        method = make_method(config.method, task.num_classes)
+        seconds += seconds_to_prepare(task, method, config.seed)
     checkpoint = Path(folder) / "checkpoint"
     save_params(checkpoint, result.params)
     return SingleResult(_report(config, built, result, seconds), result, checkpoint)
+
+
+def _check_interrupted(state: Path, resume: bool) -> None:
+    saved = read_saved(state)
+    if saved is not None and not saved.finished and not resume:
+        raise FileExistsError(
+            f"{state} holds a run that was interrupted after {saved.step} of {saved.steps} steps: "
+            "add --resume to go on with it, or delete that folder to start anew."
+        )
 
 
 def _report(config: SingleConfig, built: Any, result: UnlearnResult, seconds: float) -> StudyResult:

@@ -1,6 +1,7 @@
 """Run time without compilation."""
 
 import time
+from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
@@ -10,6 +11,9 @@ import jax
 class Stopwatch:
     """Times laps of equal work; their median leaves out the one that compiled.
 
+    Args:
+      laps: the seconds of laps that were timed before.
+
     >>> watch = Stopwatch()
     >>> watch.lap(None)
     >>> watch.restart()
@@ -17,8 +21,8 @@ class Stopwatch:
     True
     """
 
-    def __init__(self) -> None:
-        self._laps: list[float] = []
+    def __init__(self, laps: Sequence[float] = ()) -> None:
+        self.laps = list(laps)
         self.restart()
 
     def restart(self) -> None:
@@ -28,9 +32,9 @@ class Stopwatch:
     def lap(self, outcome: Any) -> None:
         """End a lap once ``outcome`` is computed, and start the next."""
         jax.block_until_ready(outcome)
-        self._laps.append(time.perf_counter() - self._since)
+        self.laps.append(time.perf_counter() - self._since)
         self.restart()
 
     def typical(self) -> float:
         """The median lap, in seconds; 0 where there was none."""
-        return median(self._laps) if self._laps else 0.0
+        return median(self.laps) if self.laps else 0.0

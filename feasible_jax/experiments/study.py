@@ -18,7 +18,14 @@ from feasible_jax.experiments.outcome import (
     what_was_kept,
 )
 from feasible_jax.experiments.progress import StudyProgress
-from feasible_jax.experiments.search import Setting, Trial, best_trial, search, settings_of
+from feasible_jax.experiments.search import (
+    Setting,
+    Trial,
+    best_trial,
+    search,
+    search_of,
+    settings_of,
+)
 from feasible_jax.unlearning.task import Task
 
 
@@ -163,7 +170,7 @@ class _Unit:
         self.progress.finished(
             f"{self.where}: {row['method']}, {row['arm']}: forget {row['forget_accuracy']:.1f}, "
             f"test {row['test_accuracy']:.1f}, Avg. Gap {row['avg_gap']:.2f}",
-            self.progress.looks(len(settings)) if known else 0,
+            self.progress.looks(method, len(settings)) if known else 0,
         )
         return outcome
 
@@ -180,9 +187,8 @@ class _Unit:
             doing = f"{label.method}, {label.arm}, {rate}, step {step}, gap {gap:.1f}"
             self.progress.advance(f"{self.where}: {doing}")
 
-        trials = search(
-            task, reference, method, feasibility, self.config.search, settings, self.seed, on_look
-        )
+        config = search_of(method, self.config.search)
+        trials = search(task, reference, method, feasibility, config, settings, self.seed, on_look)
         best = best_trial(trials)
         row = make_row(label, task, best.params, best.seconds, reference, _about(best))
         outcome = {"row": row, "search": [_tried(trial) for trial in trials]}
@@ -197,7 +203,8 @@ class _Unit:
 
     def _settings(self, method: str, arm: str) -> tuple[Setting, ...]:
         if self.seed == 0:
-            return settings_of(self.config.search, ARMS[arm].tests)
+            config = search_of(make_method(method, 10), self.config.search)
+            return settings_of(config, ARMS[arm].tests)
         row = self._first_seed(method, arm)
         return (Setting(row["learning_rate"], row["confidence"]),)
 

@@ -10,7 +10,6 @@ import jinja2
 from markupsafe import Markup
 
 from feasible_jax.evaluation import YARDSTICKS, Yardstick
-from feasible_jax.report.files import write_atomically
 from feasible_jax.report.groups import Group, by_scenario, group_rows
 from feasible_jax.report.pictures import FILES, Picture, draw_pictures
 from feasible_jax.report.run import Run
@@ -20,6 +19,7 @@ from feasible_jax.report.style import method_colours
 from feasible_jax.report.summary import lead, summarise
 from feasible_jax.report.table import build_table, columns_of
 from feasible_jax.report.wording import joined
+from feasible_jax.unlearning.files import write_atomically
 
 
 def write_page(run: Run, folder: str | Path) -> Path:

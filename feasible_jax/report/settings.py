@@ -34,9 +34,6 @@ def settings_of(config: Mapping[str, Any]) -> list[tuple[str, str]]:
     >>> settings_of({"search": {"batch_size": 128}, "seeds": [0, 1]})
     [('Batch size', '128'), ('Seeds', '0, 1')]
     """
-    if config.get("task_function"):
-        # The settings of built-in tasks say nothing of a task of the user's own.
-        config = {key: value for key, value in config.items() if key != "task"}
     settings = dict(_flat(config))
     lines = {"Learning rate": _learning_rate(settings), "Steps": _steps(settings)}
     lines |= {label: _text(settings.get(key)) for key, label in _LABELS.items()}

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from feasible_jax.report.files import write_atomically
 from feasible_jax.report.run import Run
+from feasible_jax.unlearning.files import write_atomically
 
 _FILES = {"results.json": list, "config.json": dict, "curves.json": dict}
 _COMMAND = "command.txt"

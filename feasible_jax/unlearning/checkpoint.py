@@ -15,6 +15,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from feasible_jax.unlearning.files import sync, writing
+from feasible_jax.unlearning.interrupts import uninterrupted
+
 _MANIFEST = "manifest.json"  # leaves and checksums, beside Orbax's own folder
 _ARRAYS = "arrays"
 
@@ -23,7 +26,8 @@ def save_params(path: str | os.PathLike, params: Any) -> None:
     """Write parameters to a folder, replacing the checkpoint that may be there.
 
     The new checkpoint is written aside, completely, and renamed into place: an interrupted call
-    leaves the old one, or nothing where there was none. One process writes a path at a time.
+    leaves the old one, or nothing where there was none. Ctrl-C waits for it. One process writes a
+    path at a time.
 
     Args:
       path: the folder; its parents are made. It may hold a checkpoint, but nothing else.
@@ -34,6 +38,8 @@ def save_params(path: str | os.PathLike, params: Any) -> None:
       ValueError: if the tree has no leaves, a leaf without elements, or two leaves whose names
         Orbax cannot tell apart.
       FileExistsError: if something other than a checkpoint is at ``path``.
+      OSError: that names the folder and says what to do, if it cannot be written or the disk is
+        full.
 
     >>> import tempfile, jax.numpy as jnp
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -41,29 +47,8 @@ def save_params(path: str | os.PathLike, params: Any) -> None:
     ...     load_params(folder + "/params", {"w": jnp.zeros(3)})["w"].tolist()
     [1.0, 1.0, 1.0]
     """
-    path = _resolve(path)
-    params = jax.tree.map(jnp.asarray, params)
-    leaves = _describe(params)
-    _check_storable(leaves)
-    new, old = _aside(path, "new"), _aside(path, "old")
-    if not path.exists() and old.exists():
-        old.rename(path)  # an earlier call was interrupted between its two renames
-    if path.exists() and not (path / _MANIFEST).is_file():
-        raise FileExistsError(f"{path} exists and is no checkpoint: choose another path.")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    shutil.rmtree(new, ignore_errors=True)
-    try:
-        with _quiet_orbax() as ocp:
-            ocp.save(new / _ARRAYS, params)
-        manifest = {"leaves": dict(leaves), "files": _checksums(new / _ARRAYS)}
-        (new / _MANIFEST).write_text(json.dumps(manifest, indent=1))
-        shutil.rmtree(old, ignore_errors=True)
-        if path.exists():
-            path.rename(old)
-        new.rename(path)
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
-    shutil.rmtree(old, ignore_errors=True)
+    check_storable(params)
+    save_tree(resolve(path), params, {})
 
 
 def load_params(path: str | os.PathLike, like: Any) -> Any:
@@ -88,26 +73,89 @@ def load_params(path: str | os.PathLike, like: Any) -> Any:
     ...     load_params(folder + "/params", {"w": jax.ShapeDtypeStruct((3,), jnp.float32)})["w"]
     Array([0., 1., 2.], dtype=float32)
     """
-    path = _resolve(path)
-    place = path if path.exists() else _aside(path, "old")  # see the two renames of save_params
-    if not place.exists():
+    path = resolve(path)
+    if read_about(path) is None:
         raise FileNotFoundError(f"no checkpoint at {path}: nothing is there.")
+    return load_tree(path, like)
+
+
+def save_tree(path: Path, tree: Any, about: dict[str, Any]) -> None:
+    """Write a tree of arrays, and beside it ``about``, fit for JSON; see ``save_params``."""
+    tree = jax.tree.map(jnp.asarray, tree)
+    new, old = _aside(path, "new"), _aside(path, "old")
+    with uninterrupted(), writing(path):
+        if not path.exists() and old.exists():
+            old.rename(path)  # an earlier call was interrupted between its two renames
+        if path.exists() and not (path / _MANIFEST).is_file():
+            raise FileExistsError(f"{path} exists and is no checkpoint: choose another path.")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(new, ignore_errors=True)
+        try:
+            with _quiet_orbax() as ocp:
+                ocp.save(new / _ARRAYS, tree)
+            files = _checksums(new / _ARRAYS)
+            manifest = {"leaves": dict(_describe(tree)), "files": files, "about": about}
+            (new / _MANIFEST).write_text(json.dumps(manifest, indent=1))
+            _sync_all(new)
+            shutil.rmtree(old, ignore_errors=True)
+            if path.exists():
+                path.rename(old)
+            new.rename(path)
+            sync(path.parent)
+        finally:
+            shutil.rmtree(new, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def read_about(path: Path) -> dict[str, Any] | None:
+    """What was written beside a tree; None where nothing is at ``path``."""
+    place = _place(path)
+    return _read_manifest(place)["about"] if place.exists() else None
+
+
+def load_tree(path: Path, like: Any) -> Any:
+    """Read a tree that ``save_tree`` wrote; see ``load_params``."""
+    place = _place(path)
     manifest = _read_manifest(place)
     # Orbax reports damage late, at length and from many threads, and misses some: look first.
     _check_files(place / _ARRAYS, manifest["files"])
     _check_leaves(path, manifest["leaves"], dict(_describe(like)))
     abstract = jax.tree.map(_abstract, like)
     with _quiet_orbax() as ocp:
-        params = ocp.load(place / _ARRAYS, abstract)
+        tree = ocp.load(place / _ARRAYS, abstract)
     return jax.tree.map(
         lambda leaf, wanted: leaf if _is_placed(wanted) else jnp.asarray(np.asarray(leaf)),
-        params,
+        tree,
         like,
     )
 
 
-def _resolve(path: str | os.PathLike) -> Path:
+def check_storable(tree: Any) -> None:
+    """Raise a ``ValueError`` if Orbax cannot hold a tree of arrays, or would mix leaves up."""
+    leaves = _describe(jax.tree.map(jnp.asarray, tree))
+    if not leaves:
+        raise ValueError("the tree has no leaves: there is nothing to save.")
+    seen: dict[str, str] = {}
+    for name, (shape, _) in leaves:
+        if 0 in shape:
+            raise ValueError(f"the leaf {name!r} has shape {tuple(shape)}: nothing to save.")
+        stored = name.replace("/", ".")  # Orbax joins keys by dots, and overwrites silently
+        if stored in seen:
+            raise ValueError(
+                f"two leaves, {seen[stored]!r} and {name!r}, would be stored under one name: "
+                "rename a key."
+            )
+        seen[stored] = name
+
+
+def resolve(path: str | os.PathLike) -> Path:
+    """An absolute path, the home folder opened."""
     return Path(path).expanduser().absolute()
+
+
+def _place(path: Path) -> Path:
+    """Where a checkpoint is: an interrupted call may have left it between its two renames."""
+    return path if path.exists() else _aside(path, "old")
 
 
 def _aside(path: Path, role: str) -> Path:
@@ -123,22 +171,6 @@ def _describe(tree: Any) -> list[tuple[str, list]]:
         )
         for place, leaf in jax.tree_util.tree_leaves_with_path(tree)
     ]
-
-
-def _check_storable(leaves: list[tuple[str, list]]) -> None:
-    if not leaves:
-        raise ValueError("params has no leaves: there is nothing to save.")
-    seen: dict[str, str] = {}
-    for name, (shape, _) in leaves:
-        if 0 in shape:
-            raise ValueError(f"params at {name!r} has shape {tuple(shape)}: nothing to save.")
-        stored = name.replace("/", ".")  # Orbax joins keys by dots, and overwrites silently
-        if stored in seen:
-            raise ValueError(
-                f"params has two leaves, {seen[stored]!r} and {name!r}, that would be stored under "
-                "one name: rename a key."
-            )
-        seen[stored] = name
 
 
 def _abstract(leaf: Any) -> jax.ShapeDtypeStruct:
@@ -162,14 +194,21 @@ def _checksums(folder: Path) -> dict[str, str]:
     return sums
 
 
+def _sync_all(folder: Path) -> None:
+    """A rename may reach the disk before what is renamed does: see to it that it is there."""
+    for place in (*folder.rglob("*"), folder):
+        sync(place)
+
+
 def _read_manifest(place: Path) -> dict[str, Any]:
     try:
         manifest = json.loads((place / _MANIFEST).read_text())
-        return {"files": dict(manifest["files"]), "leaves": dict(manifest["leaves"])}
+        return {name: dict(manifest[name]) for name in ("files", "leaves", "about")}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(
-            f"{place} is not a checkpoint of save_params, or a damaged one: {_MANIFEST} "
-            f"{'is missing' if isinstance(error, OSError) else 'cannot be read'}."
+            f"{place} is not a checkpoint, or a damaged one: {_MANIFEST} "
+            f"{'is missing' if isinstance(error, OSError) else 'cannot be read'}. Choose another "
+            "path, or restore it from a copy."
         ) from error
 
 
@@ -179,7 +218,7 @@ def _check_files(folder: Path, expected: dict[str, str]) -> None:
     if damaged:
         raise ValueError(
             f"the checkpoint {folder.parent} is damaged: {', '.join(damaged)} "
-            "missing, truncated or altered. Write it again."
+            "missing, truncated or altered. Restore it from a copy, or delete it and run again."
         )
 
 
@@ -201,14 +240,14 @@ def _check_leaves(path: Path, stored: dict[str, list], wanted: dict[str, list]) 
 
 @contextmanager
 def _quiet_orbax() -> Iterator[Any]:
-    """Orbax's API, imported late because it is heavy, with nothing below an error logged."""
+    """Orbax's API, imported late because it is heavy, its log off: what matters is raised."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from orbax.checkpoint import v1 as ocp
 
         logger = logging.getLogger("absl")
         level = logger.level
-        logger.setLevel(max(level, logging.ERROR))
+        logger.setLevel(logging.CRITICAL + 1)
         try:
             yield ocp
         finally:

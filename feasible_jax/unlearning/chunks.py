@@ -28,8 +28,7 @@ def make_chunk(step: Callable, length: int, example_args: tuple) -> Callable:
       ``alive`` is False in the records of those.
     """
     jitted = jax.jit(step)
-    on_cpu = jax.default_backend() == "cpu"
-    if on_cpu and "conv_general_dilated" in str(jitted.trace(*example_args).jaxpr):
+    if is_slow_in_loops(jitted, example_args):
         return lambda *args: _dispatch(jitted, length, *args)
     return jax.jit(lambda *args: _scan(jitted, length, *args))  # jitted: it is traced already
 
@@ -60,6 +59,17 @@ def _dispatch(step, length, state: LoopState, *rest: Any) -> tuple[LoopState, Re
         if not state.alive:
             break
     return state, jax.tree.map(lambda *leaves: jnp.asarray(np.stack(leaves)), *records)
+
+
+def is_slow_in_loops(jitted: Any, example_args: tuple) -> bool:
+    """Whether XLA would make a jitted function slow inside a loop: convolutions on a CPU.
+
+    >>> is_slow_in_loops(jax.jit(jnp.sin), (jnp.ones(3),))
+    False
+    """
+    if jax.default_backend() != "cpu":
+        return False
+    return "conv_general_dilated" in str(jitted.trace(*example_args).jaxpr)
 
 
 def is_over(state: LoopState, limits: Limits) -> jax.Array:

@@ -1,5 +1,6 @@
 """What happened, step by step."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -60,13 +61,17 @@ class History(NamedTuple):
     stop: str | None = None
 
 
-def history_of(chunks: list[Record], stop: str | None = None) -> History:
+def history_of(chunks: Sequence[Record], stop: str | None = None) -> History:
     """The history of the steps that were taken, from the stacked records of every chunk."""
-    whole = jax.tree.map(lambda *leaves: np.concatenate([np.asarray(x) for x in leaves]), *chunks)
-    taken = whole.alive
-    whole = jax.tree.map(lambda leaf: leaf[taken], whole)
+    whole = merged(chunks)
     certificates: Any = Certificates(**whole.certificate) if whole.certificate else None
     return History(
         whole.losses, whole.kept, whole.kept_per_leaf, whole.pass_rate, whole.abstained,
         certificates, stop,
     )  # fmt: skip
+
+
+def merged(chunks: Sequence[Record]) -> Any:
+    """One record of the steps that were taken, its leaves NumPy arrays ``(T,)``."""
+    whole = jax.tree.map(lambda *leaves: np.concatenate([np.asarray(x) for x in leaves]), *chunks)
+    return jax.tree.map(lambda leaf: leaf[whole.alive], whole)

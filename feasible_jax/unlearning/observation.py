@@ -68,6 +68,7 @@ def method_gradient(
     problem: Problem,
     params: Any,
     batches: dict[str, Any],
+    beside: dict[str, Any],
     seen: dict[str, Observation],
     progress: jax.Array,
     key: jax.Array,
@@ -88,8 +89,9 @@ def method_gradient(
             loss, gradient, _ = seen[objective.data]
         else:
             loss, gradient = _objective_gradient(
-                objective, problem, params, batches[objective.data], jax.random.fold_in(key, i)
-            )
+                objective, problem, params, batches[objective.data], beside.get(objective.data),
+                jax.random.fold_in(key, i),
+            )  # fmt: skip
         losses[objective.name] = loss.astype(jnp.float32)
         gradients[objective.name] = gradient
     if method.combine is not None:
@@ -116,15 +118,17 @@ def _weighted_sum(method: Method, gradients: dict[str, Any], params: Any, progre
     return total
 
 
-def _objective_gradient(objective, problem, params, batch, key):
+def _objective_gradient(objective, problem, params, batch, beside, key):
     if objective.loss is None:
         return jax.value_and_grad(_mean_loss(problem.loss_fn))(params, batch)
     size = jax.tree.leaves(batch)[0].shape[0]
     keys = jax.random.split(key, size)
 
     def mean_loss(params):
-        losses = jax.vmap(lambda example, k: objective.loss(problem, params, example, k))
-        return jnp.mean(losses(batch, keys))
+        def loss(example, row, k):
+            return objective.loss(problem._replace(beside=row), params, example, k)
+
+        return jnp.mean(jax.vmap(loss)(batch, beside, keys))
 
     return jax.value_and_grad(mean_loss)(params)
 

@@ -9,8 +9,16 @@ from feasible_jax.unlearning.step import Record
 
 
 @contextmanager
-def progress_bar(label: str, steps: int, show: bool) -> Iterator[Callable[[Record], None]]:
+def progress_bar(
+    label: str, steps: int, show: bool, taken: int = 0
+) -> Iterator[Callable[[Record], None]]:
     """A bar that is told of each finished chunk; silent unless wanted and on a terminal.
+
+    Args:
+      label: what is under way.
+      steps: number of steps of the whole run.
+      show: whether to show it.
+      taken: steps taken before.
 
     >>> with progress_bar("gradient ascent", 10, show=False) as report:
     ...     callable(report)
@@ -37,7 +45,7 @@ def progress_bar(label: str, steps: int, show: bool) -> Iterator[Callable[[Recor
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        task = progress.add_task(label, total=steps, status="compiling")
+        task = progress.add_task(label, total=steps, completed=taken, status="compiling")
 
         def report(record: Record) -> None:
             taken = np.asarray(record.alive)

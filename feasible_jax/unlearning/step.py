@@ -67,11 +67,13 @@ class Fixed(NamedTuple):
       original_params: the parameters before unlearning.
       extras: what the method prepared for its objectives.
       mask: what the method multiplies every update by, or None.
+      beside: what goes with the examples of each set, by its name, or None.
     """
 
     original_params: Any
     extras: Any = None
     mask: Any = None
+    beside: Any = None
 
 
 class Record(NamedTuple):
@@ -157,9 +159,13 @@ def make_step(
         key, batch_key, loss_key = jax.random.split(state.key, 3)
         # Keyed by name, so that a set's batches do not depend on which others are drawn: a run and
         # its feasible twin of the same seed see the same examples.
-        batches = {
-            name: draw_batch(jax.random.fold_in(batch_key, number), data[name], batch_size)
-            for name, number in numbers.items()
+        keys = {name: jax.random.fold_in(batch_key, number) for name, number in numbers.items()}
+        batches = {name: draw_batch(keys[name], data[name], batch_size) for name in used}
+        # The same key draws the same rows.
+        beside = {
+            name: draw_batch(keys[name], rows, batch_size)
+            for name, rows in (fixed.beside or {}).items()
+            if name in keys
         }
         here = problem._replace(original_params=fixed.original_params, extras=fixed.extras)
         seen = {
@@ -170,7 +176,7 @@ def make_step(
 
         def act(active):
             return method_gradient(
-                method, here, state.params, batches, seen, progress, loss_key, active
+                method, here, state.params, batches, beside, seen, progress, loss_key, active
             )
 
         if len(phases) == 1:

@@ -1,5 +1,6 @@
 """`unlearn`: run a base method, with or without feasible updates, on arrays in memory."""
 
+import os
 import warnings
 from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
@@ -12,13 +13,17 @@ import optax
 
 from feasible_jax.methods.method import Method, Problem, check_method
 from feasible_jax.moments.estimator import STRATEGIES, check_loss
-from feasible_jax.moments.per_example import check_batch
+from feasible_jax.moments.per_example import check_params
 from feasible_jax.unlearning.chunks import is_over, make_chunk
 from feasible_jax.unlearning.history import History, history_of
 from feasible_jax.unlearning.no_direction import no_direction
 from feasible_jax.unlearning.prepare import mask_updates, prepare
 from feasible_jax.unlearning.progress import progress_bar
+from feasible_jax.unlearning.rewind import Rewind
+from feasible_jax.unlearning.saved_run import SavedRun, Standing, fingerprint
+from feasible_jax.unlearning.sets import join_sets, warn_of_shared
 from feasible_jax.unlearning.step import (
+    LoopState,
     certified_constraints,
     first_state,
     make_limits,
@@ -49,10 +54,12 @@ class UnlearnResult(NamedTuple):
     """The outcome of ``unlearn``.
 
     Attributes:
-      params: the parameters after the last step; always finite.
-      history: per-step arrays.
+      params: the parameters after the last step, or after that of ``rewound_to``; always finite.
+      history: per-step arrays of all steps.
       stop: None after a full run, else when and why it ended early.
       opt_state: the state of the optimizer and of the feasibility transformation after that step.
+      rewound_to: with ``rewind_to``, the number of steps after which the forget error was nearest
+        to the one wanted; None without.
 
     >>> history = History({}, np.ones(2), {}, {}, np.zeros(2, bool))
     >>> UnlearnResult(jnp.zeros(2), history, None, ()).stop is None
@@ -63,6 +70,7 @@ class UnlearnResult(NamedTuple):
     history: History
     stop: Stop | None
     opt_state: Any
+    rewound_to: int | None = None
 
 
 def unlearn(
@@ -85,6 +93,10 @@ def unlearn(
     predict_fn: Callable[[Any, Any], jax.Array] | None = None,
     chunk_size: int = 25,
     on_chunk: Callable[[int, Any], bool | None] | None = None,
+    checkpoint: str | os.PathLike | None = None,
+    checkpoint_every: float = 60.0,
+    resume: bool = False,
+    rewind_to: float | None = None,
     progress: bool = True,
 ) -> UnlearnResult:
     """Unlearn the forget set with a base method, optionally through feasible updates.
@@ -108,7 +120,8 @@ def unlearn(
         ``"forget"`` and ``"retain"`` are tested on the training loss of those sets.
       steps: number of steps, at least 1.
       batch_size: examples drawn from each set at a step, at least 1; two or more where variances
-        are needed.
+        are needed. It may exceed the number of examples: the test is about the mean of the set, and
+        more draws from it are more evidence about that.
       certify_batch_size: examples drawn for each constraint of a ``certify_updates``, at least 2.
       patience: how many updates in a row may be zero, those of a warm-up included, before a run
         with constraints ends and says why in ``result.stop``; None never to give up.
@@ -121,18 +134,37 @@ def unlearn(
       chunk_size: steps between two looks at the run; progress, ``on_chunk`` and the check for
         non-finite losses happen then.
       on_chunk: ``(steps taken, params) -> stop?``, called after each chunk; True ends the run.
+      checkpoint: a folder that says at any time where the run stands: parameters, state of the
+        optimizer and of the tests, history, key, settings. It is written before the first step, at
+        the end, at Ctrl-C, and in between every ``checkpoint_every`` seconds, aside and then
+        renamed, so that no interruption leaves half of one. None to write nothing.
+      checkpoint_every: seconds, at least 0; 0 writes after every chunk.
+      resume: whether to go on with the run in ``checkpoint``, bit for bit on one device; one that
+        is not there is begun. Settings, parameters and sets must be the same. So must be what
+        cannot be looked into: the loss, and numbers inside an optimizer that are not injected.
+      rewind_to: an error of the forget set, a share in [0, 1]: the run takes all its steps, and
+        then goes back to the parameters, of those after each chunk, whose error on the whole forget
+        set is nearest to it; of several equally near, to the latest. It needs ``predict_fn`` and a
+        forget set of pairs ``(inputs, labels)``. This is the +R of SCRUB+R (Kurmanji et al., 2023),
+        for any method: there the error wanted is that on held-out examples distributed like the
+        forget set, and checkpoints are one an epoch; here they are one a chunk. None to keep the
+        last parameters.
       progress: show a progress bar (on a terminal only).
 
     Returns:
       An ``UnlearnResult``.
 
     Raises:
-      ValueError: for empty or ragged sets, a loss that is not a scalar, a constraint without data,
-        hyper-parameters that the optimizer does not have or takes from a schedule, or sizes
-        below 1.
+      ValueError: for sets that are empty or ragged or hold NaN, a loss that is not a scalar, a
+        constraint without data, hyper-parameters that the optimizer does not have or takes from a
+        schedule, sizes below 1, a checkpoint that is damaged or of another run, or a ``rewind_to``
+        that cannot be measured, or is asked for with a checkpoint.
       TypeError: if ``method`` is not a ``Method``.
+      FileExistsError: if a run is in ``checkpoint`` and ``resume`` is False.
+      OSError: that says what to do, if ``checkpoint`` cannot be written or the disk is full.
 
     Warns:
+      UserWarning: if examples of the forget set are in the retain set too, where both are used.
       RuntimeWarning: if a loss or a parameter stops being finite; the run then ends with the last
         finite parameters, and ``result.stop`` says at which step.
 
@@ -151,41 +183,76 @@ def unlearn(
     """
     key = jax.random.key(int(key)) if isinstance(key, (int, np.integer)) else key
     check_method(method)
-    data = _join(forget, retain, constraint_data or {})
+    data = join_sets(forget, retain, constraint_data or {})
     params = jax.tree.map(jnp.asarray, params)
+    check_params(params)
     tx = _chain(optimizer, feasibility, method.prepare is not None)
-    opt_state = jax.tree.map(jnp.asarray, _set_hyperparams(tx.init(params), hyperparams or {}))
+    opt_state = _init(tx, params, hyperparams or {})
     needs = merged_requirements(opt_state)
     certified = certified_constraints(opt_state)
     _check(data, certified | needs, steps, batch_size, chunk_size, strategy)
     _check_certifying(certify_batch_size, patience)
+    _check_checkpoint(checkpoint, checkpoint_every, resume)
+    rewind = None if rewind_to is None else Rewind(rewind_to, predict_fn, data["forget"])
+    if rewind is not None and checkpoint is not None:
+        raise ValueError(
+            "rewind_to and checkpoint do not go together: a checkpoint holds where a run stands, "
+            "not where it was. Leave out one of them."
+        )
+
+    used = {objective.data for objective in method.objectives} | set(needs) | set(certified)
+    if {"forget", "retain"} <= used:
+        warn_of_shared(data, stacklevel=2)
 
     # Only who tests can find that no direction is feasible.
     patience = patience if needs or certified else None
+    saved = None
+    if checkpoint is not None:
+        about = _settings(
+            method, steps, batch_size, certify_batch_size, patience, key, strategy, hyperparams,
+            params, data,
+        )  # fmt: skip
+        saved = SavedRun(checkpoint, checkpoint_every, resume, steps, about)
+
     problem = Problem(loss_fn, predict_fn, None)
     params, fixed = prepare(problem, method, params, data, jax.random.fold_in(key, _PREPARING))
-    state, limits = first_state(params, opt_state, key), make_limits(steps, patience)
+    if method.prepare is not None:  # the state may hold the parameters that the run begins with
+        opt_state = _init(tx, params, hyperparams or {})
+    state, limits = _strong(first_state(params, opt_state, key)), make_limits(steps, patience)
     rest = (data, fixed, limits)
     chunk = _compiled_chunk(
         problem, method, tx, tuple(needs.items()), batch_size, strategy,
         tuple(certified.items()), certify_batch_size, chunk_size, _Shapes((state, *rest)),
     )  # fmt: skip
 
-    records, stop = [], None
-    with progress_bar(method.name, steps, progress) as report:
-        while stop is None and int(state.step) < steps:
-            state, record = chunk(state, *rest)
-            records.append(record)
-            report(record)
-            taken = int(state.step)
-            if not state.alive:
-                stop = _not_finite(method, taken)
-            elif on_chunk is not None and on_chunk(taken, state.params) and taken < steps:
-                stop = Stop(taken, "on_chunk asked to stop")
-            elif is_over(state, limits) and taken < steps:
-                stop = Stop(taken, no_direction(history_of(records), limits.patience.item()))
-    history = history_of(records, None if stop is None else stop.reason)
-    return UnlearnResult(state.params, history, stop, state.opt_state)
+    standing = Standing(state) if saved is None else saved.begin(Standing(state))
+    try:
+        with progress_bar(method.name, steps, progress, int(standing.state.step)) as report:
+            while standing.stop is None and int(standing.state.step) < steps:
+                state, record = chunk(standing.state, *rest)
+                records, taken, stop = (*standing.records, record), int(state.step), None
+                report(record)
+                if rewind is not None:
+                    rewind.look(state)
+                if not state.alive:
+                    stop = _not_finite(method, taken)
+                elif on_chunk is not None and on_chunk(taken, state.params) and taken < steps:
+                    stop = "on_chunk asked to stop"
+                elif is_over(state, limits) and taken < steps:
+                    stop = no_direction(history_of(records), limits.patience.item())
+                standing = Standing(state, records, stop)  # at once: Ctrl-C finds all or nothing
+                if saved is not None:
+                    saved.keep(standing)
+    finally:
+        if saved is not None:
+            saved.keep(standing, now=True)
+    state, records, reason = standing
+    stop = None if reason is None else Stop(int(state.step), reason)
+    history = history_of(records, reason)
+    if rewind is None or rewind.nearest is None:
+        return UnlearnResult(state.params, history, stop, state.opt_state)
+    rewound = rewind.nearest
+    return UnlearnResult(rewound.params, history, stop, rewound.opt_state, int(rewound.step))
 
 
 class _Shapes:
@@ -210,12 +277,29 @@ def _compiled_chunk(
 ):  # fmt: skip
     args, shapes.args = shapes.args, ()  # the cache must not keep the data alive
     state, data, *_ = args
-    for examples in data.values():
-        check_loss(problem.loss_fn, state.params, examples)
+    for name, examples in data.items():
+        _check_loss(problem.loss_fn, state.params, name, examples)
     step = make_step(
         problem, method, tx, dict(needs), batch_size, strategy, dict(certified), certify_batch_size
     )
     return make_chunk(step, chunk_size, args)
+
+
+def _check_loss(loss_fn, params, name: str, examples) -> None:
+    kinds = {
+        jax.tree_util.keystr(path): f"{leaf.dtype}{list(leaf.shape[1:])}"
+        for path, leaf in jax.tree_util.tree_leaves_with_path(examples)
+    }
+    message = f"loss_fn does not take the examples of the {name} set, each {kinds}"
+    try:
+        check_loss(loss_fn, params, examples)
+    except (TypeError, ValueError) as error:
+        # JAX has errors of its own among these, which are not made of a text alone.
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"{message}: {error}") from error
+    except Exception as error:
+        error.add_note(f"{message}.")
+        raise
 
 
 @lru_cache(maxsize=64)
@@ -229,12 +313,8 @@ def _chain(optimizer, feasibility, masked):
     return optax.with_extra_args_support(parts[0] if len(parts) == 1 else optax.chain(*parts))
 
 
-def _join(forget: Any, retain: Any, constraint_data: Mapping[str, Any]) -> dict[str, Any]:
-    for name in ("forget", "retain"):
-        if name in constraint_data:
-            raise ValueError(f"constraint_data names {name!r}: pass that set as {name}=... alone.")
-    data = {"forget": forget, "retain": retain, **constraint_data}
-    return jax.tree.map(jnp.asarray, data)
+def _init(tx: optax.GradientTransformation, params: Any, hyperparams: Mapping[str, float]) -> Any:
+    return jax.tree.map(jnp.asarray, _set_hyperparams(tx.init(params), hyperparams))
 
 
 def _set_hyperparams(opt_state: Any, hyperparams: Mapping[str, float]) -> Any:
@@ -263,7 +343,7 @@ def _lies_in(field: str, path: tuple, value: Any) -> bool:
     return len(path) > 1 and getattr(path[-2], "name", None) == field
 
 
-def _not_finite(method: Method, step: int) -> Stop:
+def _not_finite(method: Method, step: int) -> str:
     reason = f"a loss or a parameter was not finite after {step} steps"
     warnings.warn(
         f"{method.name}: {reason}; the run ends with the last finite parameters. A smaller "
@@ -271,7 +351,35 @@ def _not_finite(method: Method, step: int) -> Stop:
         RuntimeWarning,
         stacklevel=3,
     )
-    return Stop(step, reason)
+    return reason
+
+
+def _strong(state: LoopState) -> LoopState:
+    """The state with no weak types: a checkpoint keeps none, and they would change promotion."""
+    return jax.tree.map(
+        lambda x: jax.lax.convert_element_type(x, x.dtype) if getattr(x, "weak_type", False) else x,
+        state,
+    )
+
+
+def _settings(
+    method, steps, batch_size, certify_batch_size, patience, key, strategy, hyperparams, params,
+    data,
+) -> dict[str, Any]:  # fmt: skip
+    """What a run depends on as far as it can be seen, fit for JSON; arrays as digests."""
+    return {
+        "method": method.name,
+        "weights": [None if callable(weight) else float(weight) for weight in method.weights],
+        "steps": int(steps),
+        "batch_size": int(batch_size),
+        "certify_batch_size": int(certify_batch_size),
+        "patience": None if patience is None else int(patience),
+        "strategy": strategy,
+        "the digest of the key": fingerprint(key),
+        **{name: np.asarray(x).tolist() for name, x in sorted((hyperparams or {}).items())},
+        "the digest of the parameters": fingerprint(params),
+        **{f"the digest of the {name} set": fingerprint(data[name]) for name in sorted(data)},
+    }
 
 
 def _check_certifying(certify_batch_size: int, patience: int | None) -> None:
@@ -281,6 +389,13 @@ def _check_certifying(certify_batch_size: int, patience: int | None) -> None:
         )
     if patience is not None and (not isinstance(patience, (int, np.integer)) or patience < 1):
         raise ValueError(f"patience={patience!r}: give a whole number of at least 1, or None.")
+
+
+def _check_checkpoint(checkpoint: Any, every: float, resume: bool) -> None:
+    if resume and checkpoint is None:
+        raise ValueError("resume=True needs a checkpoint to go on with: pass checkpoint=folder.")
+    if not isinstance(every, (int, float)) or not every >= 0:
+        raise ValueError(f"checkpoint_every={every!r}: give a number of seconds of at least 0.")
 
 
 def _check(data, needs, steps, batch_size, chunk_size, strategy) -> None:
@@ -296,8 +411,3 @@ def _check(data, needs, steps, batch_size, chunk_size, strategy) -> None:
             )
         if kind in ("moments", "per_example") and batch_size < 2:
             raise ValueError(f"batch_size={batch_size}: a variance needs at least 2 examples.")
-    for name, examples in data.items():
-        try:
-            check_batch(examples, None)
-        except ValueError as error:
-            raise ValueError(f"{name} set: {error}") from error

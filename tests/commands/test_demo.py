@@ -1,4 +1,8 @@
 import json
+import shlex
+import signal
+
+from feasible_jax.experiments import study as study_module
 
 TINY = (
     "--seeds", 1, "--steps", 4, "--epochs", 2, "--train-size", 150, "--learning-rates", 0.1,
@@ -6,9 +10,27 @@ TINY = (
 )  # fmt: skip
 
 
-def test_the_demo_writes_everything_and_prints_a_table(feasible_jax, tmp_path):
+def test_the_demo_goes_on_after_ctrl_c_writes_everything_and_prints_a_table(
+    feasible_jax, tmp_path, monkeypatch
+):
+    search, calls = study_module.search, []
+
+    def interrupted(*args):
+        calls.append(1)
+        if len(calls) == 2:
+            signal.raise_signal(signal.SIGINT)
+        return search(*args)
+
+    monkeypatch.setattr(study_module, "search", interrupted)
+    status, printed = feasible_jax("demo", "--out", tmp_path, *TINY)
+    assert status == 130
+    command = shlex.join(map(str, ("feasible-jax", "demo", "--out", tmp_path, *TINY)))
+    assert printed.splitlines()[-1] == f"Interrupted. To go on where it stopped: {command}"
+    assert not (tmp_path / "index.html").exists()
+
     status, printed = feasible_jax("demo", "--out", tmp_path, *TINY)
     assert status == 0
+    assert len(calls) == 3, "each cell once, and the interrupted one again"
     rows = json.loads((tmp_path / "results.json").read_text())
     assert [(row["method"], row["feasible"]) for row in rows] == [
         ("original", False),

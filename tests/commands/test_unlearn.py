@@ -1,4 +1,11 @@
+import gzip
 import json
+import shlex
+import signal
+
+import pytest
+
+from feasible_jax.experiments.stopwatch import Stopwatch
 
 TINY = ("--steps", 4, "--batch-size", 8, "--method", "gradient_ascent", "--learning-rate", 0.05)
 
@@ -12,6 +19,21 @@ def test_a_task_of_ones_own_without_a_retrained_model(feasible_jax, own_task, tm
     assert [row["method"] for row in rows] == ["original", "gradient ascent"]
     assert (tmp_path / "run/index.html").is_file()
     assert (tmp_path / "run/checkpoint").is_dir()
+    config = json.loads((tmp_path / "run/config.json").read_text())
+    assert config["task_function"] == f"{own_task}:make"
+    assert not {"task", "scenario"} & set(config)
+
+
+def test_a_one_shot_method_takes_one_whole_step_unless_told_otherwise(
+    feasible_jax, own_task, tmp_path
+):
+    status, printed = feasible_jax(
+        "unlearn", "--out", tmp_path / "run", "--task", f"{own_task}:make", "--method", "ssd"
+    )
+    assert status == 0, printed
+    row = json.loads((tmp_path / "run/results.json").read_text())[-1]
+    assert (row["method"], row["learning_rate"], row["steps"]) == ("SSD", 1.0, 1)
+    assert row["seconds"] > 0
 
 
 def test_a_wrong_flag_value_names_the_allowed_ones(feasible_jax, tmp_path):
@@ -22,12 +44,56 @@ def test_a_wrong_flag_value_names_the_allowed_ones(feasible_jax, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_of_other_settings_is_refused(feasible_jax, own_task, tmp_path):
-    arguments = ("unlearn", "--out", tmp_path / "run", "--task", f"{own_task}:make", *TINY)
-    assert feasible_jax(*arguments)[0] == 0
-    status, printed = feasible_jax(*arguments, "--seed", 3)
+def test_ctrl_c_leaves_a_run_that_goes_on_when_asked_to(
+    feasible_jax, own_task, tmp_path, monkeypatch
+):
+    arguments = (
+        "unlearn", "--out", tmp_path / "my run", "--task", f"{own_task}:make", *TINY, "--steps", 40,
+    )  # fmt: skip
+    lap = Stopwatch.lap
+
+    def interrupted(self, params):
+        lap(self, params)
+        if len(self.laps) == 3:
+            signal.raise_signal(signal.SIGINT)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Stopwatch, "lap", interrupted)
+        status, printed = feasible_jax(*arguments)
+    assert status == 130
+    command = shlex.join(map(str, ("feasible-jax", *arguments, "--resume")))
+    assert printed.splitlines()[-1] == f"Interrupted. To go on where it stopped: {command}"
+
+    for refused, message in (
+        (arguments, "interrupted after 20 of 40 steps: add --resume to go on"),
+        ((*arguments, "--resume", "--seed", 3), "other settings: seed was 0, is 3. Give another"),
+        (("evaluate", "--run", tmp_path / "my run"), "interrupted after 20 of 40 steps: finish it"),
+    ):
+        status, printed = feasible_jax(*refused)
+        assert status == 2
+        assert message in " ".join(printed.split())
+        assert "Traceback" not in printed
+    assert not (tmp_path / "my run/results.json").exists()
+
+    status, printed = feasible_jax(*arguments, "--resume")
+    assert status == 0, printed
+    rows = json.loads((tmp_path / "my run/results.json").read_text())
+    assert rows[-1]["steps"] == 40
+    assert (tmp_path / "my run/index.html").is_file()
+
+
+@pytest.mark.parametrize("content", [gzip.compress(bytes(100))[:20], b"\x80\x04no IDX"])
+def test_a_data_file_that_cannot_be_read_is_named(feasible_jax, tmp_path, content):
+    for part in ("train", "t10k"):
+        for kind in ("images-idx3", "labels-idx1"):
+            (tmp_path / f"{part}-{kind}-ubyte.gz").write_bytes(content)
+    status, printed = feasible_jax(
+        "unlearn", "--out", tmp_path / "run", "--dataset", "fashion_mnist", "--data-dir", tmp_path
+    )
     assert status == 2
-    assert "other settings" in printed
+    assert "train-labels-idx1-ubyte.gz" in printed.replace("\n", "")
+    assert "Traceback" not in printed
+    assert not (tmp_path / "run").exists()
 
 
 def test_help_says_what_each_option_is(feasible_jax):

@@ -1,6 +1,7 @@
 import importlib
 import io
 import json
+import pickle
 import time
 
 import numpy as np
@@ -205,6 +206,19 @@ def test_prepared_in_another_format(tmp_path):
         path.rename(folder / path.name.replace("array_record", "tfrecord"))
     with pytest.raises(ValueError, match=r"(?i)tfrecord.*--file_format=array_record"):
         load_tfds("tiny", tmp_path)
+
+
+@pytest.mark.parametrize("pattern", ["dataset_info.json", "features.json", "*-test.array_record*"])
+def test_damaged_files(tmp_path, pattern):
+    prepare(tmp_path, random_images())
+    (path,) = find_prepared("tiny", tmp_path).glob(pattern)
+    whole = path.read_bytes()
+    for content in (whole[: len(whole) // 2], b"", pickle.dumps(whole)):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"tiny.1\.0\.0 is damaged .*: prepare it again"):
+            load_tfds("tiny", tmp_path)
+    path.write_bytes(whole)
+    assert len(load_tfds("tiny", tmp_path).test.labels) == 6
 
 
 def test_fashion_mnist_falls_back_on_the_prepared_one(tmp_path, monkeypatch):

@@ -68,7 +68,7 @@ def test_has_a_docstring_with_an_example(name):
 
 @pytest.mark.parametrize("name", [*ARMS, *METHODS, *SCENARIOS])
 def test_the_command_line_page_and_its_choices_are_those_of_the_code(name):
-    source = (_DOCS.parent / "feasible_jax" / "commands" / "choices.py").read_text()
+    source = (_DOCS.parent / "feasible_jax" / "experiments" / "choices.py").read_text()
     assert f'"{name}"' in source
     if name not in METHODS:
         assert f"`{name}`" in (_DOCS / "command_line.md").read_text(encoding="utf-8")

@@ -6,9 +6,9 @@ from feasible_jax.experiments.config import (
     SingleConfig,
     TaskConfig,
     load_single_config,
+    plain_single,
     preset,
 )
-from feasible_jax.experiments.ledger import plain
 
 
 def test_preset_changes_reach_the_right_part():
@@ -28,18 +28,39 @@ def test_an_unknown_setting_is_named():
         preset("digits", batchsize=3)
 
 
-def test_single_config_survives_json(tmp_path):
-    config = SingleConfig(task=TaskConfig(model="cnn", epochs=3), steps=7)
+@pytest.mark.parametrize(
+    "config",
+    [
+        SingleConfig(task=TaskConfig(model="cnn", epochs=3), steps=7),
+        SingleConfig(task_function="mine:make", arm="plain"),
+    ],
+    ids=["built in", "of the user's own"],
+)
+def test_single_config_survives_json(config, tmp_path):
     path = tmp_path / "config.json"
-    path.write_text(json.dumps(plain(config)))
+    path.write_text(json.dumps(plain_single(config)))
     assert load_single_config(path) == config
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"task": {}}', "null"])
+def test_a_task_of_the_users_own_has_no_settings_of_a_built_in_one():
+    own = plain_single(SingleConfig(task_function="mine:make"))
+    assert not {"task", "scenario"} & set(own)
+    assert own["task_function"] == "mine:make"
+    assert own["steps"] == 100
+
+
+@pytest.mark.parametrize("text", ["[]", '{"task": {}}', '{"task": 3}', "null", '{"colour": "red"}'])
 def test_a_foreign_config_is_refused(tmp_path, text):
     path = tmp_path / "config.json"
     path.write_text(text)
     with pytest.raises(ValueError, match=r"config\.json does not hold"):
+        load_single_config(path)
+
+
+def test_a_damaged_config_is_named(tmp_path):
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(plain_single(SingleConfig()))[:-20])
+    with pytest.raises(ValueError, match=r"config\.json is damaged.*delete it"):
         load_single_config(path)
 
 

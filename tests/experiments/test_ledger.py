@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from feasible_jax.experiments.ledger import Ledger, write_json
+from feasible_jax.experiments.ledger import Ledger, check_folder, write_json
 
 
 def test_finished_cells_are_not_run_again(tmp_path):
@@ -24,9 +24,34 @@ def test_finished_cells_are_not_run_again(tmp_path):
 
 def test_other_settings_are_refused_and_nothing_is_lost(tmp_path):
     Ledger(tmp_path, {"seeds": 1}).cell("a", lambda: {"row": 1})
-    with pytest.raises(ValueError, match="other settings"):
+    with pytest.raises(ValueError, match=r"other settings: seeds was 1, is 2\. Give another --out"):
         Ledger(tmp_path, {"seeds": 2})
     assert Ledger(tmp_path, {"seeds": 1}).read("a") == {"row": 1}
+
+
+@pytest.mark.parametrize("name", ["config.json", "cells/a.json"])
+def test_a_damaged_file_is_named_and_left_alone(tmp_path, name):
+    Ledger(tmp_path, {"seeds": 1}).cell("a", lambda: {"row": 1})
+    (tmp_path / name).write_text("{")
+    with pytest.raises(ValueError, match=rf"{name} is damaged.*delete it"):
+        Ledger(tmp_path, {"seeds": 1}).read("a")
+    assert (tmp_path / name).read_text() == "{"
+
+
+def test_a_folder_that_cannot_be_written_to_is_named(read_only):
+    folder = read_only()
+    for make in (Ledger, check_folder):
+        with pytest.raises(PermissionError, match=r"run cannot be written.*choose another folder"):
+            make(folder / "run", {})
+    assert list(folder.iterdir()) == []
+
+
+def test_a_finished_folder_need_not_be_written_to(read_only):
+    folder = read_only(lambda f: Ledger(f, {"seeds": 1}).cell("a", lambda: {"row": 1}))
+    ledger = Ledger(folder, {"seeds": 1})
+    assert ledger.cell("a", pytest.fail) == {"row": 1}
+    with pytest.raises(PermissionError, match=r"b\.json cannot be written"):
+        ledger.cell("b", lambda: {"row": 2})
 
 
 def test_an_interrupted_cell_leaves_nothing_behind(tmp_path):

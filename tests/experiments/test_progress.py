@@ -30,3 +30,9 @@ def test_the_amount_is_epochs_and_looks():
     looks = 3 * 2 + 3  # two learning rates on the first seed, one on the second
     expected = len(config.scenarios) * (2 * 7 * 2 + cells * looks)
     assert progress._progress.tasks[0].total == expected
+
+
+def test_a_one_shot_method_is_looked_at_once_a_setting():
+    config = preset("digits", methods=("ssd", "sfron"), steps=25, look_every=10)
+    progress = StudyProgress(config, Console(quiet=True))
+    assert (progress.looks("ssd", 4), progress.looks("sfron", 4)) == (4, 12)

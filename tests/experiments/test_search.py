@@ -2,10 +2,13 @@ import jax
 import numpy as np
 import pytest
 
+import feasible_jax as fj
 from feasible_jax.evaluation import evaluate, utility_gap
+from feasible_jax.evaluation.utility import UTILITY_METRICS
 from feasible_jax.experiments import make_feasibility, make_method
+from feasible_jax.experiments import search as search_module
 from feasible_jax.experiments.config import SearchConfig
-from feasible_jax.experiments.search import Setting, best_trial, search, settings_of
+from feasible_jax.experiments.search import Setting, best_trial, search, search_of, settings_of
 
 CONFIG = SearchConfig(steps=6, look_every=3, batch_size=16)
 SETTINGS = (Setting(0.01, 0.6), Setting(0.3, 0.9))
@@ -59,6 +62,41 @@ def test_a_second_hyper_parameter_buys_no_further_trials():
     assert len(settings_of(config, True)) == len(settings_of(config, False)) == 3
     assert [s.confidence for s in settings_of(config, True)] == [0.6, 0.9, 0.6]
     assert {s.confidence for s in settings_of(config, False)} == {None}
+
+
+def test_a_one_shot_method_tries_parts_of_its_edit_in_one_step_each(built, monkeypatch):
+    method = make_method("ssd", 10)
+    config = search_of(method, SearchConfig(learning_rates=(0.1, 0.2), steps=6, look_every=3))
+    assert (config.steps, config.look_every, config.learning_rates) == (1, 1, (0.5, 1.0))
+    runs = []
+    monkeypatch.setattr(
+        search_module, "unlearn", lambda *a, **kw: runs.append(kw) or fj.unlearn(*a, **kw)
+    )
+    reference = evaluate(built.task, built.task.retrained)
+    half, whole = search(built.task, reference, method, None, config, settings_of(config, False), 0)
+    assert (half.steps, whole.steps) == (1, 1)
+    for h, w, p in zip(*map(jax.tree.leaves, (half.params, whole.params, built.task.params)),
+                       strict=True):  # fmt: skip
+        np.testing.assert_allclose(h, (w + p) / 2, atol=1e-6)
+    assert any((w != p).any() for w, p in zip(
+        *map(jax.tree.leaves, (whole.params, built.task.params)), strict=True
+    ))  # fmt: skip
+    # What is timed is not the run that compiled.
+    assert ["on_chunk" in kwargs for kwargs in runs] == [False, True] * 2
+
+
+def test_other_methods_search_as_they_are_told():
+    config = SearchConfig(learning_rates=(0.1, 0.2))
+    assert search_of(make_method("sfron", 10), config) is config
+
+
+def test_preparation_counts_as_run_time(built, monkeypatch):
+    monkeypatch.setattr(search_module, "seconds_to_prepare", lambda *args: 1000.0)
+    method = make_method("gradient_ascent", 10)
+    trial = search(
+        built.task, dict.fromkeys(UTILITY_METRICS, 0.0), method, None, CONFIG, (Setting(0.01),), 0
+    )[0]
+    assert 1000 < trial.seconds < 1060
 
 
 def test_the_confidence_reaches_the_test(trials):

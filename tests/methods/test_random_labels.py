@@ -57,6 +57,7 @@ def test_one_step_with_two_classes_teaches_the_other_one(one_step, params, by_ha
     assert set(result.history.losses) == {"forget, wrong labels", "retain"}
 
 
+@pytest.mark.filterwarnings("ignore:1 of 1 forget examples are also in the retain set")
 def test_examples_of_a_batch_get_labels_of_their_own(one_step, params, lone_examples):
     """The mean over a batch of wrong labels 0 and 2 is neither one's gradient."""
     forget = lone_examples["forget"]

@@ -38,9 +38,3 @@ def test_a_single_run():
 def test_values_in_words():
     config = {"steps": {"random": 400, "class": 40}, "confidence": 0.75, "seeds": (0, 1)}
     assert [text for _, text in settings_of(config)] == ["random: 400, class: 40", "0.75", "0, 1"]
-
-
-def test_a_task_of_the_users_own_has_no_settings_of_a_built_in_one():
-    config = {"task": {"epochs": 100, "fraction": 0.1}, "task_function": "mine:make", "seed": 0}
-    assert settings_of(config) == [("Seed", "0")]
-    assert len(settings_of(config | {"task_function": None})) == 3

@@ -226,6 +226,7 @@ def test_a_certificate_needs_no_variance_of_the_choosing_batch(loss, params, set
     assert run(loss, params, sets, feasibility=CERTIFY, batch_size=1).stop is None
 
 
+@pytest.mark.filterwarnings("ignore:30 of 30 forget examples are also in the retain set")
 def test_ascent_on_the_retain_set_itself_is_refused_by_a_certificate(loss, params, sets):
     both = {"forget": sets["retain"], "retain": sets["retain"]}
     history = run(

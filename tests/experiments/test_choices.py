@@ -1,8 +1,8 @@
 from typing import get_args
 
-from feasible_jax.commands.choices import ArmName, MethodName, ModelName, ScenarioName
 from feasible_jax.data import SCENARIOS
 from feasible_jax.experiments import ARMS, METHODS
+from feasible_jax.experiments.choices import ArmName, MethodName, ModelName, ScenarioName
 from feasible_jax.models import MODELS
 
 

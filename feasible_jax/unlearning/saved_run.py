@@ -1,0 +1,217 @@
+"""A run on disk: where it stands, so that an interrupted one goes on bit for bit."""
+
+import hashlib
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from feasible_jax.unlearning.checkpoint import (
+    check_storable,
+    load_tree,
+    read_about,
+    resolve,
+    save_tree,
+)
+from feasible_jax.unlearning.differences import differences
+from feasible_jax.unlearning.files import check_writable
+from feasible_jax.unlearning.history import merged
+from feasible_jax.unlearning.step import LoopState, Record
+
+
+class Standing(NamedTuple):
+    """Where a run stands: all that its next step depends on, and what happened so far.
+
+    Attributes:
+      state: parameters, optimizer and evidence state, key, steps taken.
+      records: of the steps taken, one stacked record a chunk.
+      stop: why the run ended before its last step, None where it goes on or is complete.
+    """
+
+    state: LoopState
+    records: tuple[Record, ...] = ()
+    stop: str | None = None
+
+
+class Saved(NamedTuple):
+    """What a folder says of its run without its arrays being read.
+
+    Attributes:
+      step: number of steps taken.
+      steps: number of steps of the whole run.
+      stop: why it ended early, or None.
+      settings: what the run was begun with.
+      records: the dtypes of its records, by name.
+
+    >>> Saved(step=40, steps=100, stop=None, settings={}, records={}).finished
+    False
+    """
+
+    step: int
+    steps: int
+    stop: str | None
+    settings: dict[str, Any]
+    records: dict[str, Any]
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to do."""
+        return self.step >= self.steps or self.stop is not None
+
+
+class SavedRun:
+    """Writes where a run stands to a folder, and reads it from there.
+
+    Args:
+      folder: the checkpoint, replaced each time.
+      every: least number of seconds between two checkpoints.
+      resume: whether to go on with the run that is there.
+      steps: number of steps of the whole run.
+      settings: what the run depends on, fit for JSON.
+
+    Raises:
+      FileExistsError: if a run is there that is not to be resumed.
+      ValueError: if it was begun with other settings, or something else is there.
+      OSError: that says what to do, if the folder cannot be written to.
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike,
+        every: float,
+        resume: bool,
+        steps: int,
+        settings: dict[str, Any],
+    ):
+        self.folder = resolve(folder)
+        self._every, self._steps, self._settings = every, steps, settings
+        self._written: Standing | None = None
+        self._since = time.monotonic()
+        check_writable(self.folder.parent)
+        self._found = read_saved(self.folder)
+        if self._found is not None:
+            self._check_found(self._found, resume)
+
+    def begin(self, fresh: Standing) -> Standing:
+        """Where the run stands on disk; else its beginning, which is written there.
+
+        So a disk that is full is found before the first step.
+
+        Raises:
+          ValueError: if leaves, shapes or dtypes differ, or what is there is damaged.
+          OSError: if the folder cannot be written.
+        """
+        if self._found is not None:
+            self._written = _read(self.folder, self._found, fresh)
+            return self._written
+        check_storable(_arrays(fresh.state, {}))
+        self._write(fresh)
+        return fresh
+
+    def keep(self, standing: Standing, now: bool = False) -> None:
+        """Write where the run stands, if that is due or asked for, and new."""
+        due = now or time.monotonic() - self._since >= self._every
+        if due and standing is not self._written:
+            self._write(standing)
+
+    def _check_found(self, found: Saved, resume: bool) -> None:
+        if not resume:
+            raise FileExistsError(
+                f"{self.folder} holds a run after {found.step} of {found.steps} steps: "
+                "resume=True goes on with it; to start anew choose another folder, or delete it."
+            )
+        differing = differences(found.settings, self._settings)
+        if differing:
+            raise ValueError(
+                f"{self.folder} holds a run that was begun with other settings: "
+                f"{'; '.join(differing)}. Go on with the old ones, or choose another folder."
+            )
+
+    def _write(self, standing: Standing) -> None:
+        step = int(standing.state.step)
+        # Of a run that failed at its first step nothing is kept: it fails again when resumed.
+        records = merged(standing.records)._asdict() if step else {}
+        dtypes = jax.tree.map(lambda leaf: str(leaf.dtype), records)
+        stop = standing.stop if step else None
+        saved = Saved(step, self._steps, stop, self._settings, dtypes)
+        save_tree(self.folder, _arrays(standing.state, records), {"run": saved._asdict()})
+        self._written, self._since = standing, time.monotonic()
+
+
+def read_saved(folder: str | os.PathLike) -> Saved | None:
+    """What a folder says of its run; None where nothing is there.
+
+    Raises:
+      ValueError: if something else is there, or it is damaged.
+    """
+    about = read_about(resolve(folder))
+    if about is None:
+        return None
+    if "run" not in about:
+        raise ValueError(f"{folder} holds parameters, not a run: choose another folder.")
+    return Saved(**about["run"])
+
+
+def _read(folder: Path, saved: Saved, fresh: Standing) -> Standing:
+    length = (saved.step,)
+    records = jax.tree.map(lambda d: jax.ShapeDtypeStruct(length, jnp.dtype(d)), saved.records)
+    found = load_tree(folder, _arrays(fresh.state, records))
+    state = _filled(fresh.state, "state", found)
+    if not saved.step:
+        return Standing(state)
+    return Standing(state, (Record(**_filled(records, "records", found)),), saved.stop)
+
+
+def _filled(like: Any, prefix: str, found: dict[str, Any]) -> Any:
+    """A tree with its leaves taken by name; what was too empty to be stored stays."""
+    leaves = [
+        jax.random.wrap_key_data(found[name], impl=jax.random.key_impl(leaf))
+        if _is_key(leaf)
+        else found.get(name, leaf)
+        for name, leaf in _named(prefix, like)
+    ]
+    return jax.tree.unflatten(jax.tree.structure(like), leaves)
+
+
+def _arrays(state: LoopState, records: Mapping[str, Any]) -> dict[str, Any]:
+    """All arrays by name: Orbax knows dictionaries, but not the states of every optimizer."""
+    leaves = [*_named("state", state), *_named("records", records)]
+    named = {name: jax.random.key_data(leaf) if _is_key(leaf) else leaf for name, leaf in leaves}
+    if len(named) < len(leaves):
+        names = [name for name, _ in leaves]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"two leaves are called {twice!r}: rename a key that holds a slash.")
+    return {name: leaf for name, leaf in named.items() if 0 not in leaf.shape}
+
+
+def _named(prefix: str, tree: Any) -> list[tuple[str, Any]]:
+    return [
+        (f"{prefix}/{jax.tree_util.keystr(path, simple=True, separator='/')}", leaf)
+        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+    ]
+
+
+def _is_key(leaf: Any) -> bool:
+    return jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def fingerprint(tree: Any) -> str:
+    """A digest of the structure and the content of a tree of arrays.
+
+    >>> import numpy as np
+    >>> fingerprint({"w": np.zeros(2)}) == fingerprint({"w": np.ones(2)})
+    False
+    """
+    digest = hashlib.sha256()
+    for name, leaf in _named("", tree):
+        digest.update(f"{name} {jnp.shape(leaf)} {leaf.dtype} ".encode())
+        if getattr(leaf, "is_fully_addressable", True):
+            digest.update(
+                np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf).tobytes()
+            )
+    return digest.hexdigest()[:16]

@@ -1,0 +1,46 @@
+import signal
+import threading
+
+import pytest
+
+from feasible_jax.unlearning.interrupts import uninterrupted
+
+
+def test_ctrl_c_comes_after_the_block():
+    done = []
+    with pytest.raises(KeyboardInterrupt), uninterrupted():  # noqa: PT012
+        signal.raise_signal(signal.SIGINT)
+        done.append("all")
+    assert done == ["all"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_ctrl_c_of_a_block_that_fails_is_not_forgotten():
+    with pytest.raises(KeyboardInterrupt) as caught, uninterrupted():  # noqa: PT012
+        signal.raise_signal(signal.SIGINT)
+        raise ValueError("failed")
+    assert isinstance(caught.value.__context__, ValueError)
+
+
+@pytest.mark.parametrize("handler", [signal.SIG_IGN, lambda *args: None])
+def test_other_handlers_are_put_back(handler):
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        with uninterrupted():
+            signal.raise_signal(signal.SIGINT)
+        assert signal.getsignal(signal.SIGINT) is handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_other_threads_have_nothing_to_defer():
+    done = []
+
+    def work():
+        with uninterrupted():
+            done.append("all")
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert done == ["all"]
