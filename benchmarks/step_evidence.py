@@ -70,4 +70,6 @@ def shapes_of(parameters: int) -> dict[str, tuple[int, int]]:
     rows, rest = divmod(parameters, 8 * _COLUMNS)
     if rest or not rows:
         raise ValueError(f"parameters={parameters}: give a multiple of {8 * _COLUMNS}.")
-    return {name: (share * rows, _COLUMNS) for name, share in zip("abcd", (4, 2, 1, 1), strict=True)}
+    return {
+        name: (share * rows, _COLUMNS) for name, share in zip("abcd", (4, 2, 1, 1), strict=True)
+    }

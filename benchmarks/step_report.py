@@ -9,39 +9,39 @@ from moments_report import ratio_text, seconds_text
 
 Row = dict[str, Any]
 
-_ABOUT = """Written by `benchmarks/step.py`. {machine}. Every time is the median of calls made in turn
-in one process; compare ratios, not times. A target is what a ratio should not exceed."""
+_ABOUT = """Written by `benchmarks/step.py`. {machine}. Every time is the median of calls made in
+turn in one process; compare ratios, not times. A target is what a ratio should not exceed."""
 
-_WHOLE = """One compiled step of NegGrad+ with SGD, {batch_size} examples of each set: batches drawn,
-gradients or moments taken, the update masked and tested, parameters updated. *Plain* is the method
-alone. *Feasible* chains `feasible_updates` with `coordinatewise()`. *Certified* chains
-`coordinatewise(curvature="adaptive", soft=True, evidence_decay=0.9)` and `certify_updates`, which
-compares the losses of its own examples before and after the step: two more forward passes over as
-many examples as a batch has, or over four times as many, which is what `fj.unlearn` draws by
-default for a batch of 64. The last column says how many lengths of the step the certificate tried;
-each one more costs those passes again."""
+_WHOLE = """One compiled step of NegGrad+ with SGD, {batch_size} examples of each set: batches
+drawn, gradients or moments taken, the update masked and tested, parameters updated. *Plain* is
+the method alone. *Feasible* chains `feasible_updates` with `coordinatewise()`. *Certified*
+chains `coordinatewise(curvature="adaptive", soft=True, evidence_decay=0.9)` and
+`certify_updates`, which compares the losses of its own examples before and after the step: two
+more forward passes over as many examples as a batch has, or over four times as many, which is
+what `fj.unlearn` draws by default for a batch of 64. The last column says how many lengths of
+the step the certificate tried; each one more costs those passes again."""
 
 _TRANSFORMATION = """`feasible_updates` with two constraints, `decrease=("retain",)` and
-`increase=("forget",)`, on float32 parameters in four matrices, beside an elementwise pass that reads
-each array that the transformation uses once and writes as many as it returns. For
-`coordinatewise()` these are 5 arrays read (the update, and the mean and variance of two sets; the
-parameters are not looked at) and 1 written (the masked update; the state is a few scalars). For the
-adaptive rule they are 12 read (the same, the parameters, two averages of mean and variance, and two
-parameter trees of its state) and 7 written. Speed counts those bytes once, whatever the program
-does meanwhile."""
+`increase=("forget",)`, on float32 parameters in four matrices, beside an elementwise pass that
+reads each array that the transformation uses once and writes as many as it returns. For
+`coordinatewise()` these are 5 arrays read (the update, and the mean and variance of two sets;
+the parameters are not looked at) and 1 written (the masked update; the state is a few scalars).
+For the adaptive rule they are 12 read (the same, the parameters, two averages of mean and
+variance, and two parameter trees of its state) and 7 written. Speed counts those bytes once,
+whatever the program does meanwhile."""
 
-_RULES = """One update with the same two constraints at {parameters} parameters, all rules in turn.
-Ratios are to `coordinatewise()` with the same `evidence_decay`; at 0.9 that one is itself {averaged}
-times the one without. `groupwise()` reads the gradient of each of its examples, where the others
-read two moments."""
+_RULES = """One update with the same two constraints at {parameters} parameters, all rules in
+turn. Ratios are to `coordinatewise()` with the same `evidence_decay`; at 0.9 that one is itself
+{averaged} times the one without. `groupwise()` reads the gradient of each of its examples, where
+the others read two moments."""
 
-_SCALING = """A data-parallel step under `shard_map`: {batch_size} examples of each set on each device,
-parameters replicated. Nothing is timed: operations and bytes are those that XLA counts in the
-compiled program of one device, where a loop's body counts once. *Sent* is what a ring all-reduce
-sends from each device: `2 (k - 1) / k` times the bytes reduced. A plain step reduces one gradient.
-A feasible one reduces the mean and the squared deviations of each of two sets, four times the
-parameters, whatever the batch; a certificate adds one number an example. Weak scaling is perfect
-where a column does not grow with the devices."""
+_SCALING = """A data-parallel step under `shard_map`: {batch_size} examples of each set on each
+device, parameters replicated. Nothing is timed: operations and bytes are those that XLA counts
+in the compiled program of one device, where a loop's body counts once. *Sent* is what a ring
+all-reduce sends from each device: `2 (k - 1) / k` times the bytes reduced. A plain step reduces
+one gradient. A feasible one reduces the mean and the squared deviations of each of two sets,
+four times the parameters, whatever the batch; a certificate adds one number an example. Weak
+scaling is perfect where a column does not grow with the devices."""
 
 
 def markdown(results: Results) -> str:
@@ -93,13 +93,13 @@ def _transformation(rows: list[Row]) -> list[str]:
             continue
         beside = next(r for r in rows if _same_size(r, row) and r["what"] == "pass")
         body.append(
-            [f"`{row['label']}`", _millions(row["parameters"]), seconds_text(row["seconds"])]
+            [f"`{row['rule']}`", _millions(row["parameters"]), seconds_text(row["seconds"])]
             + [seconds_text(beside["seconds"]), ratio_text(row["ratio"]), _target(row)]
             + [_or_dash(r["gb_per_second"], "{:.3g}".format) for r in (row, beside)]
             + [_or_dash(row["share_of_peak"], "{:.0%}".format)] * peak
         )
     out = [
-        f"- `{row['label']}`, {_millions(row['parameters'])}: {row['left_out']}"
+        f"- `{row['rule']}`, {_millions(row['parameters'])}: {row['left_out']}"
         for row in rows
         if row.get("left_out")
     ]

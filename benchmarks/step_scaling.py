@@ -70,7 +70,7 @@ def count(name: str, smoke: bool, arm: str, devices: int, per_device: int) -> di
     params = described(jax.eval_shape(model.init), P())
     opt_state = described(jax.eval_shape(tx.init, params), P())
     batch = model.batch(devices * per_device)
-    batches = described({name: batch for name in ("retain", "forget", "certify")}, P(_AXIS))
+    batches = described(dict.fromkeys(("retain", "forget", "certify"), batch), P(_AXIS))
     specs = P(), P(), P(_AXIS)
     step = jax.shard_map(
         _step(model.loss_fn, tx, arm), mesh=mesh, in_specs=specs, out_specs=P(), check_vma=True

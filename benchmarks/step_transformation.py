@@ -1,10 +1,8 @@
 """The transformation alone, beside an elementwise pass that moves the same bytes."""
 
-from functools import partial
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from step_chips import device
 from step_evidence import Proposed, propose
 from step_timing import Ready, compiled, timed
@@ -12,13 +10,13 @@ from step_timing import Ready, compiled, timed
 import feasible_jax as fj
 
 TARGET = 1.5
+# By label: the default, and the rule that holds and looks at the most.
+DEFAULT = "coordinatewise()"
 RULES = {
-    "coordinatewise": partial(fj.coordinatewise),
-    "adaptive": partial(fj.coordinatewise, curvature="adaptive", soft=True, evidence_decay=0.9),
-}
-LABELS = {
-    "coordinatewise": "coordinatewise()",
-    "adaptive": 'coordinatewise("adaptive", soft=True, evidence_decay=0.9)',
+    DEFAULT: fj.coordinatewise(),
+    'coordinatewise(curvature="adaptive", soft=True, evidence_decay=0.9)': fj.coordinatewise(
+        curvature="adaptive", soft=True, evidence_decay=0.9
+    ),
 }
 # What the adaptive rule reads and writes: a pass of each, and their arguments and results.
 _ARRAYS_HELD = 34
@@ -29,30 +27,30 @@ def cells(parameters: int, seconds: float, max_gib: float) -> list[dict[str, Any
     rows = []
     for name in RULES:
         gib = _ARRAYS_HELD * 4 * parameters / 2**30
-        if name != "coordinatewise" and gib > max_gib:
-            rows.append({"rule": name, "label": LABELS[name], "parameters": parameters})
-            rows[-1]["left_out"] = f"{gib:.1f} GiB, above the limit of {max_gib:g}"
+        if name != DEFAULT and gib > max_gib:
+            reason = f"{gib:.1f} GiB, above the limit of {max_gib:g}"
+            rows.append({"rule": name, "parameters": parameters, "left_out": reason})
         else:
             rows += _pair(name, propose(parameters), parameters, seconds)
     return rows
 
 
 def _pair(name: str, proposed: Proposed, parameters: int, seconds: float) -> list[dict[str, Any]]:
-    tx = fj.feasible_updates(decrease=("retain",), increase=("forget",), rule=RULES[name]())
+    tx = fj.feasible_updates(decrease=("retain",), increase=("forget",), rule=RULES[name])
 
     def transform(updates, state, params, evidence):
         return tx.update(updates, state, params, **evidence)
 
     args = proposed.updates, tx.init(proposed.params), proposed.params, proposed.evidence
     ready = {"transformation": compiled(transform, *args)}
-    ready["pass"] = _same_bytes(transform, args, parameters)
+    ready["pass"] = _same_bytes(transform, args)
     found = timed(ready, seconds)
     peak = device()["peak_gb_per_second"]
     rows = []
     for what, each in found.items():
         moved = ready[what].moved_bytes
         speed = None if moved is None else moved / each["seconds"] / 1e9
-        about = {"rule": name, "label": LABELS[name], "what": what, "parameters": parameters}
+        about = {"rule": name, "what": what, "parameters": parameters}
         about |= {"moved_bytes": moved, "gb_per_second": speed}
         about["share_of_peak"] = speed / peak if speed and peak else None
         about["ratio"] = each["seconds"] / found["pass"]["seconds"]
@@ -60,7 +58,7 @@ def _pair(name: str, proposed: Proposed, parameters: int, seconds: float) -> lis
     return rows
 
 
-def _same_bytes(transform: Any, args: tuple, parameters: int) -> Ready:
+def _same_bytes(transform: Any, args: tuple) -> Ready:
     """An elementwise pass over what the transformation uses, into as many arrays as it returns."""
     used = _used(transform, args)
     results = jax.tree.leaves(jax.eval_shape(transform, *args))
@@ -85,5 +83,5 @@ def _used(transform: Any, args: tuple) -> list[jax.Array]:
     """The arrays that a result depends on."""
     jaxpr = jax.make_jaxpr(transform)(*args).jaxpr
     seen = {id(v) for equation in jaxpr.eqns for v in equation.invars}
-    leaves = jax.tree.leaves(jax.tree.map(jnp.asarray, args))
-    return [leaf for leaf, v in zip(leaves, jaxpr.invars, strict=True) if id(v) in seen]
+    pairs = zip(jax.tree.leaves(args), jaxpr.invars, strict=True)
+    return [leaf for leaf, v in pairs if id(v) in seen]
