@@ -6,7 +6,7 @@ import re
 _BYTES = {"pred": 1, "s8": 1, "u8": 1, "bf16": 2, "f16": 2, "s16": 2, "u16": 2}
 _BYTES |= {"f32": 4, "s32": 4, "u32": 4, "f64": 8, "s64": 8, "u64": 8}
 _KINDS = "all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute"
-_CALL = re.compile(rf"= (?P<result>.+?) (?P<kind>{_KINDS})(?:-start)?\(")
+_CALL = re.compile(rf"= (?P<result>.+?) (?P<kind>{_KINDS})\(")
 _ARRAY = re.compile(r"\b([a-z]+[0-9]*)\[([0-9,]*)\]")
 
 
@@ -14,7 +14,8 @@ def collective_bytes(program: str) -> dict[str, int]:
     """The bytes of the results of each kind of collective.
 
     Args:
-      program: optimized HLO, as from ``compiled.as_text()``; a call inside a loop counts once.
+      program: optimized HLO, as from ``compiled.as_text()``; of a CPU, which waits for each;
+        a call inside a loop counts once.
 
     Returns:
       By kind, such as ``"all-reduce"``; empty where nothing crosses.

@@ -3,7 +3,6 @@
 from functools import partial
 from typing import Any
 
-import jax
 from step_evidence import Proposed, propose, propose_per_example
 from step_timing import Ready, compiled, timed
 
@@ -67,9 +66,11 @@ def _prepare(rule: Any, proposed: Proposed, per_example: dict[str, Any]) -> Read
     def transform(updates, state, params, evidence):
         return tx.update(updates, state, params, **evidence)
 
-    state = tx.init(proposed.params)
-    update = jax.jit(transform)
+    args = proposed.updates, tx.init(proposed.params), proposed.params, evidence
+    ready = compiled(transform, *args)
     # What learns from earlier steps has learnt nothing at the first.
     for _ in range(3):
-        _, state = update(proposed.updates, state, proposed.params, evidence)
-    return compiled(transform, proposed.updates, state, proposed.params, evidence)
+        updates, _, *rest = ready.args
+        _, state = ready.call()
+        ready = ready._replace(args=(updates, state, *rest))
+    return ready

@@ -33,7 +33,7 @@ _RETAIN_WEIGHT = 0.95
 class Options:
     """What to count."""
 
-    models: tuple[str, ...] = ("cnn", "gpt")
+    models: tuple[str, ...] = ("cnn",)
     """The architectures."""
     devices: tuple[int, ...] = (1, 2, 4, 8)
     """Host devices."""

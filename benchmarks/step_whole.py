@@ -94,7 +94,7 @@ def _prepare(model: Architecture, arm: Arm, batch_size: int) -> Ready:
 
 def _certificate_tests(ready: Ready) -> int | None:
     """How many sizes of the step the certificate tried; None without one."""
-    after, record = ready.call()
+    after, record = ready.first
     assert bool(record.alive), "the step was not finite: its time means nothing"
     states = certificate_states(after.opt_state)
     return int(states[-1].tests) if states else None
