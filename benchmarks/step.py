@@ -134,10 +134,8 @@ def main(args: Sequence[str] | None = None) -> None:
     for kind in options.kinds:
         if kind not in KINDS:
             raise SystemExit(f"There is no kind {kind!r}: choose from {', '.join(KINDS)}.")
-    if options.report_only:
-        results = calibration_results.read(options.results)
-    else:
-        results = measure(options)
+    path = options.results
+    results = calibration_results.read(path) if options.report_only else measure(options)
     options.table.parent.mkdir(parents=True, exist_ok=True)
     options.table.write_text(markdown(results))
 
