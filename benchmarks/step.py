@@ -53,7 +53,7 @@ class Options:
     """Of the data-parallel step; batches grow with them."""
     seconds: float = 20.0
     """For the timed rounds of one part; 3 to 30 rounds in any case."""
-    max_gib: float = 6.0
+    max_gib: float = 8.0
     """Leave out a rule whose arrays would take more than this."""
     resume: bool = False
     """Continue what --results holds: only parts that it lacks are measured."""

@@ -34,23 +34,22 @@ def propose(parameters: int, batch_size: int = 64) -> Proposed:
       parameters: a multiple of 8000.
       batch_size: what the evidence says that it was taken from.
     """
-    return jax.jit(_propose, static_argnums=(0, 1))(parameters, batch_size)
-
-
-def _propose(parameters: int, batch_size: int) -> Proposed:
-    def tree(number: int, draw=jax.random.normal, scale: float = 1.0):
-        keys = jax.random.split(jax.random.fold_in(jax.random.key(0), number), 4)
-        shapes = shapes_of(parameters).items()
-        return {n: scale * draw(key, s) for (n, s), key in zip(shapes, keys, strict=True)}
-
     error = batch_size**-0.5
     evidence = {
         name: fj.GradientMoments(
-            tree(2 + i, scale=error), tree(4 + i, jax.random.uniform), jnp.float32(batch_size)
+            _tree(parameters, 2 + i, scale=error),
+            _tree(parameters, 4 + i, jax.random.uniform),
+            jnp.float32(batch_size),
         )
         for i, name in enumerate(SETS)
     }
-    return Proposed(tree(0, scale=0.01), tree(1), evidence)
+    return Proposed(_tree(parameters, 0, scale=0.01), _tree(parameters, 1), evidence)
+
+
+def _tree(parameters: int, number: int, draw=jax.random.normal, scale: float = 1.0):
+    keys = jax.random.split(jax.random.fold_in(jax.random.key(0), number), 4)
+    shapes = shapes_of(parameters).items()
+    return {n: scale * draw(key, s) for (n, s), key in zip(shapes, keys, strict=True)}
 
 
 def propose_per_example(parameters: int, batch_size: int) -> dict[str, Any]:
