@@ -39,7 +39,20 @@ class Headline(NamedTuple):
     command: str
 
 
-class _Shown(NamedTuple):
+class Shown(NamedTuple):
+    """A picture and what is said about it.
+
+    Attributes:
+      file: its name.
+      title: its heading.
+      caption: how to read it.
+      alt: what it shows, in words.
+      data: the bytes of the PNG file.
+
+    >>> Shown("a.png", "A", "", "", b"PNG").uri[:15]
+    'data:image/png;'
+    """
+
     file: str
     title: str
     caption: str
@@ -48,6 +61,7 @@ class _Shown(NamedTuple):
 
     @property
     def uri(self) -> str:
+        """The picture as an address, so that a page needs no second file."""
         return Picture(self.data, self.alt).uri
 
 
@@ -74,7 +88,7 @@ def write_headline(headline: Headline, folder: Path) -> Path:
     data = json.dumps(headline._asdict(), indent=1, allow_nan=False)
     write_atomically(folder / "results.json", data.encode())
     tables = headline_tables(headline.closest, headline.equal_utility)
-    pictures = _pictures(headline)
+    pictures = draw_headline(headline)
     for picture in pictures:
         write_atomically(folder / picture.file, picture.data)
     write_atomically(folder / "headline.md", markdown(headline, tables, pictures).encode())
@@ -109,12 +123,21 @@ def markdown(
     lines = [lead(headline), ""]
     for table in tables:
         lines += [f"## {table.title}", "", table.caption, ""]
-        lines += [_line(table.head), _line(("---", *["---:"] * (len(table.head) - 1)))]
-        lines += [*map(_line, table.rows), ""]
+        lines += [*table_lines(table), ""]
     for picture in pictures:
         lines += [f"## {picture.title}", "", f"![{picture.alt}]({where}{picture.file})", ""]
         lines += [picture.caption, ""]
     return "\n".join(lines)
+
+
+def table_lines(table: TextTable) -> list[str]:
+    """The lines of a Markdown table.
+
+    >>> table_lines(TextTable("Cost", "", ("Arm", "Time"), (("plain", "1.0"),)))[2]
+    '| plain | 1.0 |'
+    """
+    rule = _line(("---", *["---:"] * (len(table.head) - 1)))
+    return [_line(table.head), rule, *map(_line, table.rows)]
 
 
 def lead(headline: Headline) -> str:
@@ -143,12 +166,17 @@ def lead(headline: Headline) -> str:
     return f"{what}. Points of unlearning accuracy gained at equal utility: {', '.join(found)}."
 
 
-def _pictures(headline: Headline) -> list[_Shown]:
+def draw_headline(headline: Headline) -> list[Shown]:
+    """The pictures of a suite: paired differences first, then a front a task.
+
+    >>> draw_headline(Headline([], [], [], [], ""))
+    []
+    """
     shown = []
     figure = gains_figure(gains(headline.equal_utility, "unlearning_accuracy"))
     if figure is not None:
         shown.append(
-            _Shown(
+            Shown(
                 "gains.png",
                 "Paired differences",
                 "Unlearning accuracy gained over the plain form of the same method and seed, at "
@@ -166,7 +194,7 @@ def _pictures(headline: Headline) -> list[_Shown]:
         figure = fronts_figure(fronts)
         if figure is not None:
             shown.append(
-                _Shown(
+                Shown(
                     f"fronts-{'-'.join(where).replace(':', '_')}.png",
                     f"Pareto fronts: {fronts_title(fronts[0])}",
                     "Unlearning accuracy against validation accuracy of the classes that remain: "
@@ -179,7 +207,7 @@ def _pictures(headline: Headline) -> list[_Shown]:
     return shown
 
 
-def _page(headline: Headline, tables: Sequence[TextTable], pictures: Sequence[_Shown]) -> str:
+def _page(headline: Headline, tables: Sequence[TextTable], pictures: Sequence[Shown]) -> str:
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
