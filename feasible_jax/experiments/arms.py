@@ -53,12 +53,15 @@ class Arm(NamedTuple):
       rule: ``density -> Rule``, or None where nothing is masked.
       tests: whether the rule tests at a confidence.
       certified: whether each update has to pass a test on examples that did not choose it.
+      rates: what a search multiplies its learning rates by: a price on curvature does the braking,
+        so that steps may be larger.
     """
 
     label: str
     rule: Callable[[float], Rule] | None
     tests: bool = False
     certified: bool = False
+    rates: float = 1.0
 
 
 # Of a certificate, in nats a step: a loss that is nearly 0 already hardly ever falls further.
@@ -72,8 +75,8 @@ def _priced(density: float) -> Rule:
 ARMS: dict[str, Arm] = {
     "plain": Arm("plain", None),
     "feasible": Arm("feasible", lambda density: coordinatewise(), tests=True),
-    "feasible_curvature": Arm("feasible, curvature", _priced, tests=True),
-    "certified": Arm("certified", _priced, tests=True, certified=True),
+    "feasible_curvature": Arm("feasible, curvature", _priced, tests=True, rates=10.0),
+    "certified": Arm("certified", _priced, tests=True, certified=True, rates=10.0),
     "random_mask": Arm("random mask", random_mask),
     "sign_mask": Arm("sign mask", lambda density: sign_agreement()),
 }

@@ -75,6 +75,8 @@ class StudyConfig:
       methods: base methods by name.
       arms: ways to run each method, by name.
       seeds: number of seeds; each draws its own division, initial parameters and batches.
+      equal_utility: whether to keep each run a second time, where it has forgotten the most without
+        a loss of utility.
 
     >>> StudyConfig(seeds=1).task.dataset
     'digits'
@@ -91,6 +93,7 @@ class StudyConfig:
     )
     arms: tuple[str, ...] = ("plain", "feasible", "random_mask", "sign_mask")
     seeds: int = 3
+    equal_utility: bool = False
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from feasible_jax.alignment import DEFAULT_TEST, MeanTest, resolve_mean_test
 from feasible_jax.feasibility.constraints import Constraint, parse_constraints
 from feasible_jax.feasibility.evidence import is_hole, scalar
 from feasible_jax.feasibility.requirements import Requirements
+from feasible_jax.moments.shards import automatic
 
 CHANGES = ("loss", "direction")
 
@@ -254,7 +255,8 @@ def _p_value(
             weights = _gather((weights != 0).astype(values.dtype), axis_name)
     sign = jnp.asarray(constraint.sign, values.dtype)
     harm = sign * values - jnp.asarray(tolerance, values.dtype)
-    return test.p_value(harm, weights, population_size).astype(jnp.float32)
+    p_value = automatic(lambda x, w: test.p_value(x, w, population_size), 0)
+    return p_value(harm, weights).astype(jnp.float32)
 
 
 def _gather(values: jax.Array, axis_name: str | tuple[str, ...]) -> jax.Array:

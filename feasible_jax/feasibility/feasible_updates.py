@@ -22,6 +22,7 @@ from feasible_jax.feasibility.evidence import (
 )
 from feasible_jax.feasibility.requirements import Requirements
 from feasible_jax.feasibility.rule import Proposal, Rule, Selection, selected
+from feasible_jax.moments.shards import automatic
 
 
 class FeasibleUpdatesState(NamedTuple):
@@ -142,11 +143,17 @@ def feasible_updates(
         )
 
     def update(updates: Any, state: Any, params: Any = None, **extra_args: Any) -> tuple[Any, Any]:
+        given = {c.name: extra_args.get(c.name) for c in constraints}
+        # On an explicit mesh updates and evidence may lie differently, and rules cut them up.
+        apply = automatic(masked_update, (updates, state))
+        return apply(updates, state, params, given)
+
+    def masked_update(updates, state, params, given):
         named, treedef = leaf_paths(updates)
         if rule.needs != "nothing":
             check_real("updates", named)
         real = [(path, jnp.asarray(leaf)) for path, leaf in named if not is_hole(leaf)]
-        fresh = {c.name: evidence_of(c.name, extra_args, updates, rule.needs) for c in constraints}
+        fresh = {c.name: evidence_of(c.name, given, updates, rule.needs) for c in constraints}
         evidence, average = dict(fresh), dict(state.average)
         for name, before in state.average.items():
             evidence[name], average[name] = average_in(before, fresh[name], rule.evidence_decay)

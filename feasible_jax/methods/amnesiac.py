@@ -23,9 +23,9 @@ def amnesiac(
 
     The relabelling of Graves et al., *Amnesiac Machine Learning* (AAAI 2021), which others call
     amnesiac unlearning. Each forget example ``n`` gets one label ``y_n`` before the first step,
-    uniformly from the classes other than its own, and keeps it whenever it is drawn:
-    ``random_labels`` draws another one each time. The paper's other method, which subtracts logged
-    updates of the training run, needs that log and is not this one.
+    uniformly from the classes other than the one that it carries, and keeps it whenever it is
+    drawn: ``random_labels`` draws another one each time. The paper's other method, which subtracts
+    logged updates of the training run, needs that log and is not this one.
 
     The two means weigh the same, whatever the sizes of the sets; where sets are joined and
     shuffled, as in the original, they weigh by size.

@@ -55,7 +55,6 @@ def set_gradients(
 
     def step(sums, chunk_and_weights):
         moments = moments_of(params, *chunk_and_weights)
-
         n = moments.count
 
         def add_square(total, mean, variance):

@@ -6,10 +6,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
 from feasible_jax.methods.method import Method, Prepared, Problem
+from feasible_jax.unlearning.placement import lie_like
 from feasible_jax.unlearning.step import Fixed
 
 
@@ -41,7 +41,7 @@ def prepare(
     if method.prepare is None:
         return params, Fixed(params)
     made = _compiled(problem, method.name, method.prepare)(params, data, key)
-    begin = params if made.params is None else made.params
+    begin = params if made.params is None else lie_like(made.params, params)
     _check_params(method, begin, params)
     if made.mask is not None:
         _check_mask(method, made.mask, params)
@@ -98,7 +98,7 @@ def _check_params(method: Method, made: Any, params: Any) -> None:
                 f"method {method.name!r} prepared {new.shape} {new.dtype} at {path!r}, where the "
                 f"model has {old.shape} {old.dtype}."
             )
-        if not np.isfinite(np.asarray(new, np.float32)).all():
+        if not jnp.isfinite(new).all():
             raise ValueError(f"method {method.name!r} prepared parameters not finite at {path!r}.")
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from numbers import Real
 from typing import Any
 
 import jax
@@ -36,7 +37,7 @@ class Rewind:
     """
 
     def __init__(self, wanted: float, predict_fn: Callable | None, forget: Any):
-        if not isinstance(wanted, (int, float)) or not 0 <= wanted <= 1:
+        if not isinstance(wanted, (Real, jax.Array)) or not 0 <= wanted <= 1:
             raise ValueError(f"rewind_to={wanted!r}: give an error of the forget set in [0, 1].")
         if predict_fn is None:
             raise ValueError(
@@ -48,7 +49,7 @@ class Rewind:
                 "rewind_to needs a forget set of pairs (inputs, integer labels), such as "
                 "fj.Examples: with others, keep the parameters you want in on_chunk."
             )
-        self._wanted = wanted
+        self._wanted = float(wanted)
         self._error = partial(forget_error, predict_fn, forget=forget)
         self._gap = np.inf
         self.nearest: LoopState | None = None

@@ -12,7 +12,7 @@ from feasible_jax.alignment import directional_derivatives, loss_change
 from feasible_jax.feasibility import CertifyUpdatesState, FeasibleUpdatesState, Requirements
 from feasible_jax.feasibility.requirements import merged_requirements
 from feasible_jax.methods.method import Method, Problem
-from feasible_jax.unlearning.batches import draw_batch
+from feasible_jax.unlearning.batches import Drawn, Layout, draw_batch
 from feasible_jax.unlearning.observation import method_gradient, observe
 
 
@@ -118,6 +118,12 @@ def certified_constraints(opt_state: Any) -> dict[str, str]:
     }
 
 
+def chooses(method: Method, needs: dict[str, str]) -> set[str]:
+    """The sets of which a batch takes part in choosing an update."""
+    watched = {name for name, kind in needs.items() if kind != "nothing"}
+    return {objective.data for objective in method.objectives} | watched
+
+
 def make_step(
     problem: Problem,
     method: Method,
@@ -127,28 +133,36 @@ def make_step(
     strategy: str,
     certified: dict[str, str] | None = None,
     certify_batch_size: int = 256,
+    layout: Layout | None = None,
 ) -> Callable[[LoopState, dict[str, Any], Any, Limits], tuple[LoopState, Record]]:
     """A pure function that takes one step, ``(state, data, fixed, limits) -> (state, record)``.
 
-    ``data`` holds the sets by name, ``fixed`` the parameters before unlearning and what the method
-    prepared, ``limits`` the length of the run: all traced, so that nothing large is baked into the
-    program and runs of other lengths compile nothing anew. What a certificate tests on,
-    ``certified`` by the constraint's name, is a batch of its own, drawn independently of all that
-    chose the update.
+    ``data`` holds the sets by name, or a ``Drawn`` of this step's batches, ``fixed`` the parameters
+    before unlearning and what the method prepared, ``limits`` the length of the run: all traced, so
+    that nothing large is baked into the program and runs of other lengths compile nothing anew.
+    What a certificate tests on, ``certified`` by the constraint's name, is a batch of its own,
+    drawn independently of all that chose the update. ``layout`` says how batches lie on a mesh,
+    None on one device.
     """
+    batch_sharding, spread_sets = layout or (None, frozenset())
     certified = certified or {}
     names = tuple(objective.name for objective in method.objectives)
     phases = method.phases or (names,)
     watched = {name: kind for name, kind in needs.items() if kind != "nothing"}
-    used = sorted({objective.data for objective in method.objectives} | set(watched))
-    numbers = {name: zlib.crc32(name.encode()) for name in used}
+    numbers = {name: zlib.crc32(name.encode()) for name in sorted(chooses(method, needs))}
+
+    def draw(key, name, data, size):
+        if isinstance(data[name], Drawn):
+            return data[name].choosing
+        return draw_batch(key, data[name], size, batch_sharding, name in spread_sets)
 
     def certifying(name, data, batch_key):
         # Another key than the choosing batch's: the test must know nothing of the choice.
         key = jax.random.fold_in(jax.random.fold_in(batch_key, zlib.crc32(name.encode())), 1)
-        batch = draw_batch(key, data[name], certify_batch_size)
+        handed_in = isinstance(data[name], Drawn)
+        batch = data[name].certifying if handed_in else draw(key, name, data, certify_batch_size)
         make = directional_derivatives if certified[name] == "direction" else loss_change
-        return make(problem.loss_fn, batch)
+        return make(problem.loss_fn, batch, batch_sharding=batch_sharding)
 
     def phase_of(step, progress):
         if method.schedule is None:
@@ -160,16 +174,18 @@ def make_step(
         # Keyed by name, so that a set's batches do not depend on which others are drawn: a run and
         # its feasible twin of the same seed see the same examples.
         keys = {name: jax.random.fold_in(batch_key, number) for name, number in numbers.items()}
-        batches = {name: draw_batch(keys[name], data[name], batch_size) for name in used}
+        batches = {name: draw(keys[name], name, data, batch_size) for name in numbers}
         # The same key draws the same rows.
         beside = {
-            name: draw_batch(keys[name], rows, batch_size)
+            name: draw_batch(keys[name], rows, batch_size, batch_sharding)
             for name, rows in (fixed.beside or {}).items()
             if name in keys
         }
         here = problem._replace(original_params=fixed.original_params, extras=fixed.extras)
         seen = {
-            name: observe(problem.loss_fn, state.params, batches[name], kind, strategy)
+            name: observe(
+                problem.loss_fn, state.params, batches[name], kind, strategy, batch_sharding
+            )
             for name, kind in watched.items()
         }
         progress = state.step.astype(jnp.float32) / limits.steps
@@ -253,6 +269,7 @@ __all__ = [
     "Requirements",
     "certificate_states",
     "certified_constraints",
+    "chooses",
     "feasibility_states",
     "first_state",
     "make_limits",

@@ -82,7 +82,11 @@ def test_ctrl_c_leaves_a_run_that_goes_on_when_asked_to(
     assert (tmp_path / "my run/index.html").is_file()
 
 
-@pytest.mark.parametrize("content", [gzip.compress(bytes(100))[:20], b"\x80\x04no IDX"])
+@pytest.mark.parametrize(
+    "content",
+    [gzip.compress(bytes(100), mtime=0)[:20], b"\x80\x04no IDX"],
+    ids=["truncated", "no IDX"],
+)
 def test_a_data_file_that_cannot_be_read_is_named(feasible_jax, tmp_path, content):
     for part in ("train", "t10k"):
         for kind in ("images-idx3", "labels-idx1"):

@@ -299,8 +299,9 @@ def test_numpy_numbers_and_empty_leaves_are_taken_as_arrays(any_rule):
     assert state.kept_per_leaf["none"] == 0
 
 
-def test_sharded_parameters_keep_mask_and_sharding(spread_rule):
-    mesh = jax.make_mesh((8,), ("x",), axis_types=(jax.sharding.AxisType.Auto,))
+@pytest.mark.parametrize("kind", [jax.sharding.AxisType.Auto, jax.sharding.AxisType.Explicit])
+def test_sharded_parameters_keep_mask_and_sharding(spread_rule, kind):
+    mesh = jax.make_mesh((8,), ("x",), axis_types=(kind,))
     whole, rows, columns = (
         jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(*axes))
         for axes in ((), ("x",), (None, "x"))

@@ -7,6 +7,7 @@ from scipy.stats import kstest
 import feasible_jax as fj
 from feasible_jax.methods import fisher_forgetting
 
+SGD = optax.sgd(1.0)
 SIZE = 4000
 # The gradient of every example is itself, so F is the mean of squares of the retain set: 0, 1, 16.
 PARAMS = {"unused": jnp.ones(SIZE), "one": jnp.ones(SIZE), "sixteen": jnp.ones(SIZE)}
@@ -21,7 +22,7 @@ def loss(params, x):
 
 def noise(method, key=0):
     result = fj.unlearn(
-        loss, PARAMS, **DATA, method=method, optimizer=optax.sgd(1.0), steps=1, batch_size=2,
+        loss, PARAMS, **DATA, method=method, optimizer=SGD, steps=1, batch_size=2,
         progress=False, key=key,
     )  # fmt: skip
     return {name: np.asarray(result.params[name] - PARAMS[name]) for name in PARAMS}

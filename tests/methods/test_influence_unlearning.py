@@ -5,6 +5,8 @@ import pytest
 import feasible_jax as fj
 from feasible_jax.methods import influence_unlearning
 
+SGD = optax.sgd(1.0)
+
 
 def stack(by_hand, params, examples):
     """Per-example gradients in float64, ``(N, P)``."""
@@ -14,7 +16,7 @@ def stack(by_hand, params, examples):
 
 def edit(method, loss, params, sets):
     result = fj.unlearn(
-        loss, params, **sets, method=method, optimizer=optax.sgd(1.0), steps=1, batch_size=2,
+        loss, params, **sets, method=method, optimizer=SGD, steps=1, batch_size=2,
         progress=False,
     )  # fmt: skip
     return np.concatenate([np.ravel(result.params[name] - params[name]) for name in params])

@@ -40,7 +40,7 @@ def under_cond(params, x):
 
 
 def in_a_scan(params, x):
-    """``c`` before the loop, ``a`` in it, ``b`` as what it carries along and at its end."""
+    """``c`` before the loop, ``a`` in it, ``b`` after it."""
 
     def step(carry, _):
         return jnp.tanh(params["a"] @ carry), None

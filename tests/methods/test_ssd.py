@@ -5,6 +5,8 @@ import pytest
 import feasible_jax as fj
 from feasible_jax.methods import ssd
 
+SGD = optax.sgd(1.0)
+
 
 def squares(params, examples, by_hand):
     gradients = [by_hand(params, example) for example in zip(*examples, strict=True)]
@@ -13,7 +15,7 @@ def squares(params, examples, by_hand):
 
 def run(method, loss, params, sets):
     return fj.unlearn(
-        loss, params, **sets, method=method, optimizer=optax.sgd(1.0), steps=1, batch_size=2,
+        loss, params, **sets, method=method, optimizer=SGD, steps=1, batch_size=2,
         progress=False,
     ).params  # fmt: skip
 

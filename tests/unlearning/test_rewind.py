@@ -32,7 +32,7 @@ def run(wanted, steps=10, **kwargs):
 @pytest.mark.parametrize(
     ("wanted", "steps"),
     # After 2, 4, ..., 10 steps the errors are 1/5, 2/5, 3/5, 4/5, 4/5.
-    [(0.0, 2), (0.2, 2), (0.33, 4), (0.55, 6), (0.8, 10), (1.0, 10)],
+    [(0, 2), (0.2, 2), (jnp.float32(0.33), 4), (np.float32(0.55), 6), (0.8, 10), (1.0, 10)],
 )
 def test_a_run_goes_back_to_the_look_nearest_to_the_error_wanted(wanted, steps):
     result = run(wanted)

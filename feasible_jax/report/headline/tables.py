@@ -18,6 +18,7 @@ from feasible_jax.report.headline.gains import (
 from feasible_jax.report.wording import scenario_title
 
 Rows = Sequence[dict[str, Any]]
+_FALLS = ("test_accuracy_fall",)
 
 
 class TextTable(NamedTuple):
@@ -210,8 +211,10 @@ def _over_rows(rows: Rows, metric: str, key: str = "arm") -> dict[str, MeanInter
     """Means over configurations of means over seeds."""
     values: dict[str, dict[tuple, list[float]]] = {}
     for row in rows:
-        if row["method"] not in REFERENCES and _finite(row.get(metric)):
-            values.setdefault(row[key], {}).setdefault(_where(row), []).append(row[metric])
+        # What is still the original model has lost nothing.
+        value = 0.0 if metric in _FALLS and row.get("steps") == 0 else row.get(metric)
+        if row["method"] not in REFERENCES and value is not None and math.isfinite(value):
+            values.setdefault(row[key], {}).setdefault(_where(row), []).append(value)
     return {
         name: mean_interval([math.fsum(some) / len(some) for some in by_where.values()])
         for name, by_where in values.items()
