@@ -426,7 +426,7 @@ class TestArguments:
                 r"constraint 'group' has no data.*constraint_data",
             ),
             ({"constraint_data": {"retain": RAGGED}}, "constraint_data names 'retain'"),
-            ({"method": Method("m", (), ())}, "different names"),
+            ({"method": Method("m", (), ())}, "neither an objective"),
         ],
     )
     def test_mistakes_are_found_before_any_work(self, wrong, message, loss, params, sets):
