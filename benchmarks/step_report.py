@@ -30,6 +30,11 @@ For the adaptive rule they are 12 read (the same, the parameters, two averages o
 variance, and two parameter trees of its state) and 7 written. Speed counts those bytes once,
 whatever the program does meanwhile."""
 
+_ON_A_CPU = """On a CPU XLA hands every sum to a library that reads its terms from memory, as the
+compiled program shows. The fractions and counts in the state are nine sums with two constraints:
+nine times a mask is worked out, written and read again, beside the once that the update needs. The
+elementwise pass has no sums."""
+
 _RULES = """One update with the same two constraints at {parameters} parameters, all rules in
 turn. Ratios are to `coordinatewise()` with the same `evidence_decay`; at 0.9 that one is itself
 {averaged} times the one without. `groupwise()` reads the gradient of each of its examples, where
@@ -51,7 +56,13 @@ def markdown(results: Results) -> str:
         rows = rows_of(results, kind)
         if rows:
             sections += section(rows)
+        if rows and kind == "transformation" and _backend(results) == "cpu":
+            sections.append(_ON_A_CPU)
     return "\n\n".join(sections) + "\n"
+
+
+def _backend(results: Results) -> str:
+    return results["settings"]["device"]["backend"]
 
 
 def _about(results: Results) -> str:
@@ -66,6 +77,9 @@ def _about(results: Results) -> str:
         peak = chip["peak_gb_per_second"]
         parts.insert(0, chip["kind"] + (f", {peak} GB/s" if peak else ""))
     text = _ABOUT.format(machine="; ".join([*parts, results["date"]]))
+    judged = [row for rows in results["parts"].values() for row in rows if row.get("target")]
+    met = sum(row["ratio"] <= row["target"] for row in judged)
+    text += f" Of {len(judged)} targets {met} are met."
     smoke = results["settings"]["smoke"]
     return text + (" **Smoke sizes: the figures mean nothing.**" if smoke else "")
 
