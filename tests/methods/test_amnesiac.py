@@ -45,6 +45,7 @@ def test_one_step_teaches_the_wrong_label_and_the_right_ones(
     assert set(result.history.losses) == {"forget, wrong labels", "retain"}
 
 
+@pytest.mark.filterwarnings("ignore:1 of 1 forget examples")
 def test_an_example_keeps_its_label_whenever_it_is_drawn(one_step, params, by_hand, lone_examples):
     """A batch of one example 64 times over has the gradient of one label, 0 or 2, not of a mix."""
     forget = lone_examples["forget"]

@@ -45,6 +45,7 @@ def test_nearly_opposite_gradients_still_make_a_step_of_the_same_length():
     np.testing.assert_allclose(step, [5e-4 * np.sqrt(2), np.sqrt(2)], atol=1e-4)
 
 
+@pytest.mark.filterwarnings("ignore:1 of 1 forget examples")
 def test_opposite_gradients_make_no_step(one_step, params, lone_examples):
     step, result = one_step(munba(), params, forget=lone_examples["retain"])
     assert all((step[name] == 0).all() for name in params)
