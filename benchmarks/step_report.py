@@ -175,7 +175,7 @@ def _or_dash(value: Any, text: Callable[[Any], str]) -> str:
 
 
 def _mib(size: int | None) -> str:
-    return _or_dash(size, lambda n: f"{n / 2**20:.3g} MiB")
+    return _or_dash(size, lambda n: f"{n / 2**20:,.0f} MiB")
 
 
 def _millions(parameters: int) -> str:
