@@ -1,4 +1,4 @@
-"""The command line: ``feasible-jax demo``, ``unlearn`` and ``evaluate``."""
+"""The command line: ``feasible-jax demo``, ``unlearn``, ``evaluate`` and ``benchmark``."""
 
 import sys
 
@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.markup import escape
 from tyro.extras import SubcommandApp
 
+from feasible_jax.commands.benchmark import benchmark
 from feasible_jax.commands.demo import demo
 from feasible_jax.commands.evaluate import evaluate
 from feasible_jax.commands.run_command import go_on
@@ -15,7 +16,7 @@ from feasible_jax.commands.unlearn import unlearn
 def main() -> None:
     """Run the command line; errors of the user's are one paragraph, not a traceback."""
     app = SubcommandApp()
-    for command in (demo, unlearn, evaluate):
+    for command in (demo, unlearn, evaluate, benchmark):
         app.command(command)
     try:
         app.cli(

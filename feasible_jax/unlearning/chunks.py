@@ -32,8 +32,7 @@ def make_chunk(step: Callable, length: int, example_args: tuple, fed: bool = Fal
     """
     lie = out_shardings(example_args[0])
     jitted = jax.jit(step, out_shardings=lie)
-    on_cpu = jax.default_backend() == "cpu"
-    if fed or (on_cpu and "conv_general_dilated" in str(jitted.trace(*example_args).jaxpr)):
+    if fed or is_slow_in_loops(jitted, example_args):
         return lambda *args: _dispatch(jitted, length, *args)
     # Jitted: it is traced already.
     return jax.jit(lambda *args: _scan(jitted, length, *args), out_shardings=lie)
@@ -72,6 +71,17 @@ def _dispatch(
     if not records:
         return state, None
     return state, jax.tree.map(lambda *leaves: jnp.asarray(np.stack(leaves)), *records)
+
+
+def is_slow_in_loops(jitted: Any, example_args: tuple) -> bool:
+    """Whether XLA would make a jitted function slow inside a loop: convolutions on a CPU.
+
+    >>> is_slow_in_loops(jax.jit(jnp.sin), (jnp.ones(3),))
+    False
+    """
+    if jax.default_backend() != "cpu":
+        return False
+    return "conv_general_dilated" in str(jitted.trace(*example_args).jaxpr)
 
 
 def is_over(state: LoopState, limits: Limits) -> jax.Array:

@@ -56,6 +56,8 @@ def _parts_here(leaf: Any) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 def _mixed(numbers: np.ndarray, places: np.ndarray) -> np.ndarray:
     """Two sums, modulo ``2^32``: the same in whatever order, and over whatever parts."""
     total = np.zeros(2, np.uint32)
+    if not numbers.size:
+        return total
     bits = numbers.view(f"u{min(numbers.itemsize, 8)}").reshape(numbers.size, -1)
     columns = _OTHER * np.arange(1, 2 * bits.shape[1], 2, dtype=np.uint64)
     for start in range(0, numbers.size, _BLOCK):

@@ -81,6 +81,7 @@ def method_gradient(
     problem: Problem,
     params: Any,
     batches: dict[str, Any],
+    beside: dict[str, Any],
     seen: dict[str, Observation],
     progress: jax.Array,
     key: jax.Array,
@@ -101,8 +102,9 @@ def method_gradient(
             loss, gradient, _ = seen[objective.data]
         else:
             loss, gradient = _objective_gradient(
-                objective, problem, params, batches[objective.data], jax.random.fold_in(key, i)
-            )
+                objective, problem, params, batches[objective.data], beside.get(objective.data),
+                jax.random.fold_in(key, i),
+            )  # fmt: skip
         losses[objective.name] = loss.astype(jnp.float32)
         gradients[objective.name] = gradient
     if method.combine is not None:
@@ -129,17 +131,17 @@ def _weighted_sum(method: Method, gradients: dict[str, Any], params: Any, progre
     return total
 
 
-def _objective_gradient(objective, problem, params, batch, key):
+def _objective_gradient(objective, problem, params, batch, beside, key):
     if objective.loss is None:
         return _mean_gradient(problem.loss_fn, params, batch)
 
-    def loss(params, example, key, original, extras):
-        here = problem._replace(original_params=original, extras=extras)
+    def loss(params, example, key, row, original, extras):
+        here = problem._replace(original_params=original, extras=extras, beside=row)
         return objective.loss(here, params, example, key)
 
     keys = jax.random.split(key, jax.tree.leaves(batch)[0].shape[0])
     fixed = (problem.original_params, problem.extras)
-    return _mean_gradient(loss, params, batch, keys, fixed=fixed)
+    return _mean_gradient(loss, params, batch, keys, beside, fixed=fixed)
 
 
 def _mean_gradient(loss, params, *rows, fixed=()):

@@ -30,7 +30,8 @@ def prepare(
 
     Raises:
       TypeError: if ``prepare`` returns something other than a ``Prepared``.
-      ValueError: if parameters or a mask do not fit the parameters, or are not finite.
+      ValueError: if parameters or a mask do not fit the parameters, or are not finite, or if what
+        goes with the examples does not fit the sets.
 
     >>> from feasible_jax.methods import gradient_ascent
     >>> begin, fixed = prepare(Problem(None, None, None), gradient_ascent(), 1.0, {}, None)
@@ -44,7 +45,9 @@ def prepare(
     _check_params(method, begin, params)
     if made.mask is not None:
         _check_mask(method, made.mask, params)
-    return begin, Fixed(params, made.extras, made.mask)
+    if made.beside is not None:
+        _check_beside(method, made.beside, data)
+    return begin, Fixed(params, made.extras, made.mask, made.beside)
 
 
 @lru_cache(maxsize=64)
@@ -76,9 +79,8 @@ def mask_updates() -> optax.GradientTransformationExtraArgs:
         del params, extra_args
         if method_mask is not None:
             # Not a product with 0 alone: an update that is not finite stays out as well.
-            updates = jax.tree.map(
-                lambda u, m: jnp.where(m == 0, 0, m.astype(u.dtype) * u), updates, method_mask
-            )
+            mask = jax.tree.map(lambda m, u: m.astype(u.dtype), method_mask, updates)
+            updates = jax.tree.map(lambda u, m: jnp.where(m == 0, 0, m * u), updates, mask)
         return updates, state
 
     return optax.GradientTransformationExtraArgs(lambda params: optax.EmptyState(), update)
@@ -112,6 +114,22 @@ def _check_mask(method: Method, mask: Any, params: Any) -> None:
                 f"method {method.name!r} prepared a mask of shape {m.shape} at {path!r}: give "
                 f"{p.shape} or a scalar."
             )
+
+
+def _check_beside(method: Method, beside: Any, data: dict[str, Any]) -> None:
+    for name, rows in beside.items():
+        if name not in data:
+            raise ValueError(
+                f"method {method.name!r} prepared rows beside {name!r}, which is no set: choose "
+                f"from {', '.join(data)}."
+            )
+        size = jax.tree.leaves(data[name])[0].shape[0]
+        for path, leaf in _with_path(rows):
+            if leaf.shape[:1] != (size,):
+                raise ValueError(
+                    f"method {method.name!r} prepared {leaf.shape} at {path!r} beside the {name} "
+                    f"set: give one row for each of its {size} examples."
+                )
 
 
 def _with_path(tree: Any) -> list[tuple[str, Any]]:

@@ -10,6 +10,7 @@ import optax
 
 from feasible_jax.alignment import directional_derivatives, loss_change
 from feasible_jax.feasibility import CertifyUpdatesState, FeasibleUpdatesState, Requirements
+from feasible_jax.feasibility.requirements import merged_requirements
 from feasible_jax.methods.method import Method, Problem
 from feasible_jax.unlearning.batches import Drawn, Layout, draw_batch
 from feasible_jax.unlearning.observation import method_gradient, observe
@@ -66,11 +67,13 @@ class Fixed(NamedTuple):
       original_params: the parameters before unlearning.
       extras: what the method prepared for its objectives.
       mask: what the method multiplies every update by, or None.
+      beside: what goes with the examples of each set, by its name, or None.
     """
 
     original_params: Any
     extras: Any = None
     mask: Any = None
+    beside: Any = None
 
 
 class Record(NamedTuple):
@@ -104,17 +107,6 @@ def certificate_states(opt_state: Any) -> list[CertifyUpdatesState]:
 def _states(opt_state: Any, kind: type[_State]) -> list[_State]:
     leaves = jax.tree.leaves(opt_state, is_leaf=lambda node: isinstance(node, kind))
     return [leaf for leaf in leaves if isinstance(leaf, kind)]
-
-
-def merged_requirements(opt_state: Any) -> dict[str, str]:
-    """The evidence to supply at each update: the kind needed, by the constraint's name."""
-    needs: dict[str, str] = {}
-    rank = ("nothing", "mean", "moments", "per_example")
-    for requires in (state.requires for state in feasibility_states(opt_state)):
-        for constraint in requires.constraints:
-            now = needs.get(constraint.name, "nothing")
-            needs[constraint.name] = max(now, requires.needs, key=rank.index)
-    return needs
 
 
 def certified_constraints(opt_state: Any) -> dict[str, str]:
@@ -181,9 +173,13 @@ def make_step(
         key, batch_key, loss_key = jax.random.split(state.key, 3)
         # Keyed by name, so that a set's batches do not depend on which others are drawn: a run and
         # its feasible twin of the same seed see the same examples.
-        batches = {
-            name: draw(jax.random.fold_in(batch_key, number), name, data, batch_size)
-            for name, number in numbers.items()
+        keys = {name: jax.random.fold_in(batch_key, number) for name, number in numbers.items()}
+        batches = {name: draw(keys[name], name, data, batch_size) for name in numbers}
+        # The same key draws the same rows.
+        beside = {
+            name: draw_batch(keys[name], rows, batch_size, batch_sharding)
+            for name, rows in (fixed.beside or {}).items()
+            if name in keys
         }
         here = problem._replace(original_params=fixed.original_params, extras=fixed.extras)
         seen = {
@@ -196,7 +192,7 @@ def make_step(
 
         def act(active):
             return method_gradient(
-                method, here, state.params, batches, seen, progress, loss_key, active
+                method, here, state.params, batches, beside, seen, progress, loss_key, active
             )
 
         if len(phases) == 1:

@@ -30,6 +30,7 @@ from feasible_jax.unlearning.placement import (
 )
 from feasible_jax.unlearning.prepare import mask_updates, prepare
 from feasible_jax.unlearning.progress import progress_bar
+from feasible_jax.unlearning.rewind import Rewind
 from feasible_jax.unlearning.saved_run import SavedRun, Standing
 from feasible_jax.unlearning.sets import join_sets, warn_of_shared
 from feasible_jax.unlearning.step import (
@@ -66,10 +67,12 @@ class UnlearnResult(NamedTuple):
     """The outcome of ``unlearn``.
 
     Attributes:
-      params: the parameters after the last step; always finite.
-      history: per-step arrays.
+      params: the parameters after the last step, or after that of ``rewound_to``; always finite.
+      history: per-step arrays of all steps.
       stop: None after a full run, else when and why it ended early.
       opt_state: the state of the optimizer and of the feasibility transformation after that step.
+      rewound_to: with ``rewind_to``, the number of steps after which the forget error was nearest
+        to the one wanted; None without.
 
     >>> history = History({}, np.ones(2), {}, {}, np.zeros(2, bool))
     >>> UnlearnResult(jnp.zeros(2), history, None, ()).stop is None
@@ -80,6 +83,7 @@ class UnlearnResult(NamedTuple):
     history: History
     stop: Stop | None
     opt_state: Any
+    rewound_to: int | None = None
 
 
 def unlearn(
@@ -106,6 +110,7 @@ def unlearn(
     checkpoint: str | os.PathLike | None = None,
     checkpoint_every: float = 60.0,
     resume: bool = False,
+    rewind_to: float | None = None,
     progress: bool = True,
 ) -> UnlearnResult:
     """Unlearn the forget set with a base method, optionally through feasible updates.
@@ -164,6 +169,13 @@ def unlearn(
         is not there is begun. Settings, parameters and sets must be the same. So must be what
         cannot be looked into: the loss, and numbers inside an optimizer that are not injected. A
         stream is given from its beginning, and what was taken of it is left out.
+      rewind_to: an error of the forget set, a share in [0, 1]: the run takes all its steps, and
+        then goes back to the parameters, of those after each chunk, whose error on the whole forget
+        set is nearest to it; of several equally near, to the latest. It needs ``predict_fn`` and a
+        forget set of pairs ``(inputs, labels)``. This is the +R of SCRUB+R (Kurmanji et al., 2023),
+        for any method: there the error wanted is that on held-out examples distributed like the
+        forget set, and checkpoints are one an epoch; here they are one a chunk. None to keep the
+        last parameters.
       progress: show a progress bar (on a terminal only).
 
     Returns:
@@ -173,8 +185,9 @@ def unlearn(
       ValueError: for sets that are empty or ragged or hold NaN, a loss that is not a scalar, a
         constraint without data, hyper-parameters that the optimizer does not have or takes from a
         schedule, sizes below 1 or that do not divide over the mesh, a stream that is too short for
-        one step, changes its shapes, or gives the batch that chose to a certificate, or a
-        checkpoint that is damaged or of another run.
+        one step, changes its shapes, or gives the batch that chose to a certificate, a checkpoint
+        that is damaged or of another run, or a ``rewind_to`` that cannot be measured, or is asked
+        for with a checkpoint.
       TypeError: if ``method`` is not a ``Method``.
       FileExistsError: if a run is in ``checkpoint`` and ``resume`` is False.
       OSError: that says what to do, if ``checkpoint`` cannot be written or the disk is full.
@@ -210,12 +223,18 @@ def unlearn(
     params, data = on_mesh((params, data), mesh)
     layout = layout_of(data | begun, batch_sharding)
     tx = _chain(optimizer, feasibility, method.prepare is not None)
-    opt_state = jax.tree.map(jnp.asarray, _set_hyperparams(tx.init(params), hyperparams or {}))
+    opt_state = _init(tx, params, hyperparams or {})
     needs = merged_requirements(opt_state)
     certified = certified_constraints(opt_state)
     _check(data, begun, certified | needs, steps, batch_size, chunk_size, strategy)
     _check_certifying(certify_batch_size, patience)
     _check_checkpoint(checkpoint, checkpoint_every, resume)
+    rewind = None if rewind_to is None else Rewind(rewind_to, predict_fn, sets["forget"])
+    if rewind is not None and checkpoint is not None:
+        raise ValueError(
+            "rewind_to and checkpoint do not go together: a checkpoint holds where a run stands, "
+            "not where it was. Leave out one of them."
+        )
 
     used = {objective.data for objective in method.objectives} | set(needs) | set(certified)
     if {"forget", "retain"} <= used & set(data):
@@ -241,6 +260,8 @@ def unlearn(
 
     problem = Problem(loss_fn, predict_fn, None)
     params, fixed = prepare(problem, method, params, data, jax.random.fold_in(key, _PREPARING))
+    if method.prepare is not None:  # the state may hold the parameters that the run begins with
+        opt_state = _init(tx, params, hyperparams or {})
     state, fixed, limits = on_mesh(
         (_strong(first_state(params, opt_state, key)), fixed, make_limits(steps, patience)), mesh
     )
@@ -261,6 +282,8 @@ def unlearn(
                 if record is not None:
                     records = (*records, record)
                     report(record)
+                if rewind is not None:
+                    rewind.look(state)
                 if not state.alive:
                     stop = _not_finite(method, taken)
                 elif feed is not None and feed.ended is not None and taken < steps:
@@ -278,7 +301,11 @@ def unlearn(
             saved.keep(standing, now=True)
     state, records, reason = standing
     stop = None if reason is None else Stop(int(state.step), reason)
-    return UnlearnResult(state.params, history_of(records, reason), stop, state.opt_state)
+    history = history_of(records, reason)
+    if rewind is None or rewind.nearest is None:
+        return UnlearnResult(state.params, history, stop, state.opt_state)
+    rewound = rewind.nearest
+    return UnlearnResult(rewound.params, history, stop, rewound.opt_state, int(rewound.step))
 
 
 class _Shapes:
@@ -296,7 +323,7 @@ class _Shapes:
         return hash((self._leaves, self._treedef))
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=256)  # a suite comes back to as many methods and arms with every seed
 def _compiled_chunk(
     problem, method, tx, needs, batch_size, strategy, certified, certify_batch_size, chunk_size,
     layout, shapes,
@@ -342,6 +369,10 @@ def _chain(optimizer, feasibility, masked):
     if feasibility is not None:
         parts.append(feasibility)
     return optax.with_extra_args_support(parts[0] if len(parts) == 1 else optax.chain(*parts))
+
+
+def _init(tx: optax.GradientTransformation, params: Any, hyperparams: Mapping[str, float]) -> Any:
+    return jax.tree.map(jnp.asarray, _set_hyperparams(tx.init(params), hyperparams))
 
 
 def _set_hyperparams(opt_state: Any, hyperparams: Mapping[str, float]) -> Any:
