@@ -50,7 +50,7 @@ def spread_of(batch: Any, batch_sharding: NamedSharding | None = None) -> Spread
     >>> import jax, jax.numpy as jnp
     >>> spread_of(jnp.ones((4, 2))) is None
     True
-    >>> mesh = jax.make_mesh((1,), ("data",), axis_types=(AxisType.Auto,))
+    >>> mesh = jax.sharding.AbstractMesh((2,), ("data",), axis_types=(AxisType.Auto,))
     >>> spread_of(jnp.ones((4, 2)), NamedSharding(mesh, P("data"))).axes
     ('data',)
     """
