@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from feasible_jax.methods.labels import label_of_pair, relabel_pair
 from feasible_jax.methods.method import Method, Prepared, Problem
 from feasible_jax.methods.random_labels import random_labels
-from feasible_jax.methods.whole_set import summed_gradient
+from feasible_jax.methods.set_gradients import set_gradients
 
 
 def salun(
@@ -52,8 +52,9 @@ def salun(
 
     def prepare(problem: Problem, data, key):
         del key
-        gradient = summed_gradient(problem.loss_fn, problem.original_params, data["forget"])
-        return Prepared(mask=_largest(gradient, density))
+        # A mean over the whole set ranks as the sum does.
+        whole = set_gradients(problem.loss_fn, problem.original_params, data["forget"])
+        return Prepared(mask=_largest(whole.mean, density))
 
     method = random_labels(num_classes, label_of, relabel)
     return method._replace(name="SalUn", prepare=prepare)

@@ -14,7 +14,7 @@ def mask_of(loss_fn, params, forget, density):
     return jax.jit(lambda forget: method.prepare(problem, {"forget": forget}, None).mask)(forget)
 
 
-@pytest.mark.parametrize("density", [0.01, 0.4, 0.5, 1.0])
+@pytest.mark.parametrize("density", [0.01, 0.4])
 def test_the_mask_ranks_the_summed_gradient_over_all_leaves(density, loss, params, sets, by_hand):
     examples = zip(*sets["forget"], strict=True)
     grads = [by_hand(params, example) for example in examples]

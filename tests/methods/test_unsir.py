@@ -10,16 +10,15 @@ from feasible_jax.methods import Prepared, Problem, unsir
 
 def noise_of(method, predict, params, forget, key=0):
     problem = Problem(lambda p, e: p, predict, params)
-    return method.prepare(problem, {"forget": forget}, jax.random.key(key)).extras
+    prepare = jax.jit(lambda forget, key: method.prepare(problem, {"forget": forget}, key))
+    return prepare(forget, jax.random.key(key)).extras
 
 
 def test_the_noise_is_what_adam_finds_most_harmful(predict, params, sets, probabilities):
     """Adam in float64 NumPy from the same start, on ``penalty ||x||^2 - CE(x, y)``."""
     forget = jax.tree.map(jnp.asarray, sets["forget"])
     options = {"noise_size": 5, "noise_rate": 0.1, "penalty": 0.2}
-    first, labels = noise_of(unsir(noise_steps=1, **options), predict, params, forget)
-    noise, same = noise_of(unsir(noise_steps=6, **options), predict, params, forget)
-    assert (labels == same).all()
+    noise, labels = noise_of(unsir(noise_steps=6, **options), predict, params, forget)
     assert set(labels.tolist()) <= set(sets["forget"].labels.tolist())
     start_key, _ = jax.random.split(jax.random.key(0))
     x = np.asarray(jax.random.normal(start_key, (5, 4)), np.float64)
@@ -30,8 +29,6 @@ def test_the_noise_is_what_adam_finds_most_harmful(predict, params, sets, probab
         gradient = (2 * 0.2 * x - residual @ w.T) / 5
         m, v = 0.9 * m + 0.1 * gradient, 0.999 * v + 0.001 * gradient**2
         x = x - 0.1 * (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
-        if t == 1:
-            np.testing.assert_allclose(first, x, atol=1e-5)
     np.testing.assert_allclose(noise, x, atol=1e-4)
 
 
