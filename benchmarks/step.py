@@ -68,7 +68,7 @@ class Options:
 
 
 _SMOKE = {
-    "models": ("cnn",), "batch_size": 4, "sizes": (8_000,), "rule_size": 8_000, "seconds": 0.0,
+    "models": ("mlp",), "batch_size": 4, "sizes": (8_000,), "rule_size": 8_000, "seconds": 0.0,
     "scaling_models": ("mlp",), "devices": (1, 2),
 }  # fmt: skip
 

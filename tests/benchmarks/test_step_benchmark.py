@@ -30,7 +30,7 @@ def test_a_smoke_run_times_a_step_and_the_mask(tmp_path, monkeypatch, quick_comp
     importlib.import_module("step").main([*args, *kinds])
 
     parts = json.loads(results.read_text())["parts"]
-    plain, certified = parts["whole/cnn"]
+    plain, certified = parts["whole/mlp"]
     assert plain["ratio"] == 1
     assert certified["ratio"] == pytest.approx(certified["seconds"] / plain["seconds"])
     assert certified["certificate_tests"] >= 1
