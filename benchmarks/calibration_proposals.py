@@ -60,7 +60,7 @@ def proposals(setting: Setting, scenario: str, base: str, rules: tuple[str, ...]
         }
         seen = {"retain": observe(task.loss_fn, params, batches["retain"], "moments", "auto")}
         _, gradient = method_gradient(
-            method, problem, params, batches, seen, jnp.zeros(()), loss_key, names
+            method, problem, params, batches, {}, seen, jnp.zeros(()), loss_key, names
         )
         plain, _ = optimizer.update(gradient, optimizer.init(params))
         seed = jax.random.randint(mask_key, (), 0, 2**30)

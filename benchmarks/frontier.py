@@ -143,6 +143,7 @@ def _about(trial: Trial) -> dict[str, Any]:
     accepted = None if certificates is None else float(certificates.accepted.mean())
     return {
         "reached": trial.reached,
+        "finite": trial.finite,
         "steps": trial.looks[-1].step,
         "seconds": trial.seconds,
         "kept": float(trial.history.kept.mean()),

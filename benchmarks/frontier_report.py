@@ -116,7 +116,9 @@ def _table(rows: list[Row], method: str, scenario: str) -> list[str]:
 
 
 def _reached(rows: list[Row]) -> str:
-    return f"{sum(row['reached'] for row in rows)} of {len(rows)}"
+    diverged = sum(not row.get("finite", True) for row in rows)
+    note = f", {diverged} diverged" if diverged else ""
+    return f"{sum(row['reached'] for row in rows)} of {len(rows)}{note}"
 
 
 def _cell(values: list[float | None], digits: int) -> str:

@@ -1,5 +1,6 @@
 """One run of one arm: until the forget accuracy is the retrained model's, or the steps are over."""
 
+import math
 import time
 import warnings
 from functools import lru_cache
@@ -36,6 +37,8 @@ class Trial(NamedTuple):
 
     Attributes:
       reached: whether the forget accuracy came down to the target.
+      finite: whether the model at the end still has finite logits; one that has not is no answer,
+        whatever its accuracy.
       looks: all looks.
       seconds: wall time, with compilation and looks.
       params: the parameters at the end.
@@ -44,6 +47,7 @@ class Trial(NamedTuple):
     """
 
     reached: bool
+    finite: bool
     looks: list[Look]
     seconds: float
     params: Any
@@ -54,6 +58,8 @@ class Trial(NamedTuple):
     def score(self) -> float:
         """What the search maximises: validation accuracy, once the target is reached."""
         last = self.looks[-1]
+        if not self.finite:
+            return -math.inf
         return last.validation if self.reached else -last.forget
 
 
@@ -94,8 +100,10 @@ def run_trial(
     if last.step != looks[-1].step:
         looks.append(last)
     stop = None if result.stop is None else result.stop.reason
-    reached = last.forget <= target + TOLERANCE
-    return Trial(reached, looks, seconds, result.params, result.history, stop)
+    logits = predict(task.predict_fn, result.params, task.validation).logits
+    finite = bool(np.isfinite(logits).all())
+    reached = finite and last.forget <= target + TOLERANCE
+    return Trial(reached, finite, looks, seconds, result.params, result.history, stop)
 
 
 def final_row(task: Task, params: Any, reference: np.ndarray | None) -> dict[str, Any]:

@@ -9,9 +9,11 @@ from feasible_jax.alignment import (
     loss_change,
 )
 from feasible_jax.feasibility import (
+    AccumulateEvidenceState,
     CertifyUpdatesState,
     FeasibleUpdatesState,
     Rule,
+    accumulate_evidence,
     budget,
     certify_updates,
     coordinatewise,
@@ -37,6 +39,7 @@ from feasible_jax.unlearning import Examples, History, Task, UnlearnResult, unle
 __version__ = "0.1.0"
 
 __all__ = [
+    "AccumulateEvidenceState",
     "CertifyUpdatesState",
     "Examples",
     "FeasibleUpdatesState",
@@ -48,6 +51,7 @@ __all__ = [
     "Rule",
     "Task",
     "UnlearnResult",
+    "accumulate_evidence",
     "alpha_spending",
     "budget",
     "certify_updates",

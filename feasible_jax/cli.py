@@ -1,4 +1,4 @@
-"""The command line: ``feasible-jax demo``, ``unlearn`` and ``evaluate``."""
+"""The command line: ``feasible-jax demo``, ``unlearn``, ``evaluate`` and ``benchmark``."""
 
 import os
 import sys
@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 from tyro.extras import SubcommandApp
 
+from feasible_jax.commands.benchmark import benchmark
 from feasible_jax.commands.demo import demo
 from feasible_jax.commands.evaluate import evaluate
 from feasible_jax.commands.run_command import go_on
@@ -35,7 +36,7 @@ def run() -> int:
       The exit status: 0, 2 after an error, 130 after Ctrl-C.
     """
     app = SubcommandApp()
-    for command in (demo, unlearn, evaluate):
+    for command in (demo, unlearn, evaluate, benchmark):
         app.command(command)
     try:
         with delivered_again():

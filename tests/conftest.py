@@ -1,6 +1,8 @@
 """Every test runs under strict promotion, on eight host devices."""
 
+import math
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -9,6 +11,13 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+
+# Most programs here are compiled once and run once. Kernels of a program in one piece, and written
+# by the emitters that compile at once, take a third of the time; newer JAX knows no such emitters.
+COMPILE_AT_ONCE = ["--xla_cpu_parallel_codegen_split_count=1"]
+if jax.__version_info__ < (0, 11):
+    COMPILE_AT_ONCE += ["--xla_cpu_use_fusion_emitters=false"]
+os.environ["XLA_FLAGS"] = " ".join([*COMPILE_AT_ONCE, os.environ.get("XLA_FLAGS", "")])
 
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
@@ -35,6 +44,51 @@ def assert_binomial(passes, probability):
 def binomial():
     """Statistics are tested as statistics: a pass rate against its binomial law."""
     return assert_binomial
+
+
+_COLLECTIVE = re.compile(
+    r" = (.*?) (all-reduce|all-gather|all-to-all|collective-permute|reduce-scatter)(?:-start)?\("
+)
+_CALLED = re.compile(r"(\w+)=\{?((?:%[\w.\-]+(?:, )?)+)")
+_TIMES = re.compile(r'"known_trip_count":\{"n":"(\d+)"')
+
+
+def count_what_crosses(program):
+    """``(kind, numbers, times)`` of every collective of a compiled program.
+
+    ``numbers`` is the size of its result on one device, ``times`` how often loops repeat it.
+    """
+    bodies, body, entry = {}, [], ""
+    for line in program.as_text().splitlines():
+        start = re.match(r"(ENTRY )?%([\w.\-]+) .*\{$", line)
+        if start:
+            body = bodies[start[2]] = []
+            entry = start[2] if start[1] else entry
+        else:
+            body.append(line)
+    found = []
+
+    def walk(name, times):
+        for line in bodies.get(name, ()):
+            collective = _COLLECTIVE.search(line)
+            if collective:
+                shapes = re.findall(r"\w\[([\d,]*)\]", collective[1])
+                numbers = sum(math.prod(int(n) for n in dims.split(",") if n) for dims in shapes)
+                found.append((collective[2], numbers, times))
+            loop = _TIMES.search(line)
+            for role, names in _CALLED.findall(line):
+                more = int(loop[1]) if loop and role == "body" else 1
+                for called in re.findall(r"%([\w.\-]+)", names):
+                    walk(called, times * more)
+
+    walk(entry, 1)
+    return found
+
+
+@pytest.fixture(scope="session")
+def what_crosses():
+    """How much a compiled program sends over the mesh."""
+    return count_what_crosses
 
 
 OWN_TASK = """

@@ -8,9 +8,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
+from jax.sharding import NamedSharding
 
 from feasible_jax.moments.per_example import check_batch, vary_like
 from feasible_jax.moments.precision import accumulation_dtype
+from feasible_jax.moments.shards import by_shard, everywhere, spread_of
 
 # Differences of losses up to this many units in their last place are taken for rounding.
 _ROUNDING = 4.0
@@ -19,7 +21,7 @@ _ROUNDING = 4.0
 @partial(
     jax.tree_util.register_dataclass,
     data_fields=["batch", "weights"],
-    meta_fields=["loss_fn", "first_order"],
+    meta_fields=["loss_fn", "first_order", "batch_sharding"],
 )
 @dataclass(frozen=True)
 class PerExampleChange:
@@ -33,6 +35,7 @@ class PerExampleChange:
       weights: ``(B,)``, 0 for padding and 1 elsewhere, or None.
       first_order: whether changes are directional derivatives, which scale with the update, or
         exact differences.
+      batch_sharding: how the batch is spread over an automatic mesh, or None.
 
     >>> import jax.numpy as jnp
     >>> change = loss_change(lambda w, x: w * w * x, jnp.array([1.0, 2.0]))
@@ -44,23 +47,33 @@ class PerExampleChange:
     batch: Any
     weights: jax.Array | None
     first_order: bool
+    batch_sharding: NamedSharding | None = None
 
     def __call__(self, params: Any, updates: Any) -> jax.Array:
         """The change of every example's loss, ``(B,)``, float32 or wider."""
         check_batch(self.batch, self.weights)
-        params = vary_like(jax.tree.map(jnp.asarray, params), self.batch)
+        params = jax.tree.map(jnp.asarray, params)
         updates = _filled(params, updates)
-        losses = jax.vmap(self.loss_fn, in_axes=(None, 0))
+
+        def losses(params, batch):
+            return jax.vmap(self.loss_fn, in_axes=(None, 0))(params, batch)
 
         def derivatives(step) -> jax.Array:
             tangents = jax.tree.map(lambda u, p: u.astype(p.dtype), step, params)
-            _, changes = jax.jvp(lambda p: losses(p, self.batch), (params,), (tangents,))
+
+            def along(points, batch):
+                params, tangents = points
+                return jax.jvp(lambda p: losses(p, batch), (params,), (tangents,))[1]
+
+            changes = self._for_each(along, (params, tangents))
             return changes.astype(accumulation_dtype(changes))
 
         if self.first_order:
             return derivatives(updates)
         moved = optax.apply_updates(params, updates)
-        before, after = losses(params, self.batch), losses(moved, self.batch)
+        before, after = self._for_each(
+            lambda points, batch: tuple(losses(p, batch) for p in points), (params, moved)
+        )
         dtype = accumulation_dtype(before, after)
         differences = after.astype(dtype) - before.astype(dtype)
         # What rounds to no change at all would pass for harmless: there the slope speaks for it.
@@ -70,9 +83,23 @@ class PerExampleChange:
         step = jax.tree.map(jnp.subtract, moved, params)
         return jax.lax.cond(lost, lambda: derivatives(step), lambda: differences)
 
+    def _for_each(self, fn: Callable[[Any, Any], Any], points: Any) -> Any:
+        """What ``fn`` says of every example; on a mesh each device asks its own, and all hear."""
+        spread = spread_of(self.batch, self.batch_sharding)
+
+        def of_shard(points, batch):
+            return fn(vary_like(points, batch), batch)
+
+        if spread is None:
+            return of_shard(points, self.batch)
+        return everywhere(by_shard(of_shard, spread, True)(points, self.batch), spread)
+
 
 def directional_derivatives(
-    loss_fn: Callable[[Any, Any], jax.Array], batch: Any, weights: jax.Array | None = None
+    loss_fn: Callable[[Any, Any], jax.Array],
+    batch: Any,
+    weights: jax.Array | None = None,
+    batch_sharding: NamedSharding | None = None,
 ) -> PerExampleChange:
     """Per-example directional derivatives of an update: ``q_n = <grad l_n(params), updates>``.
 
@@ -84,6 +111,7 @@ def directional_derivatives(
       batch: a tree of arrays with a leading axis of ``B`` examples, independent of the choice of
         the update.
       weights: ``(B,)``, 0 for padding and 1 elsewhere, or None.
+      batch_sharding: how the batch is spread over an automatic mesh, see ``grad_moments``.
 
     Returns:
       A ``PerExampleChange``, to be handed to ``certify_updates`` as ``<name>_change=``.
@@ -97,11 +125,14 @@ def directional_derivatives(
     [-1.0, -2.0]
     """
     check_batch(batch, weights)
-    return PerExampleChange(loss_fn, batch, weights, first_order=True)
+    return PerExampleChange(loss_fn, batch, weights, True, batch_sharding)
 
 
 def loss_change(
-    loss_fn: Callable[[Any, Any], jax.Array], batch: Any, weights: jax.Array | None = None
+    loss_fn: Callable[[Any, Any], jax.Array],
+    batch: Any,
+    weights: jax.Array | None = None,
+    batch_sharding: NamedSharding | None = None,
 ) -> PerExampleChange:
     """Paired loss differences of an update: ``d_n = l_n(params + updates) - l_n(params)``.
 
@@ -115,6 +146,7 @@ def loss_change(
       batch: a tree of arrays with a leading axis of ``B`` examples, independent of the choice of
         the update.
       weights: ``(B,)``, 0 for padding and 1 elsewhere, or None.
+      batch_sharding: how the batch is spread over an automatic mesh, see ``grad_moments``.
 
     Returns:
       A ``PerExampleChange``, to be handed to ``certify_updates`` as ``<name>_change=``.
@@ -128,7 +160,7 @@ def loss_change(
     [-0.75, -1.5]
     """
     check_batch(batch, weights)
-    return PerExampleChange(loss_fn, batch, weights, first_order=False)
+    return PerExampleChange(loss_fn, batch, weights, False, batch_sharding)
 
 
 def _filled(params: Any, updates: Any) -> Any:

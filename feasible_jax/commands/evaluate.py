@@ -2,20 +2,33 @@
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import jax
 from rich.console import Console
 from rich.table import Table
 
-from feasible_jax.evaluation import YARDSTICKS, compare
+from feasible_jax.evaluation import (
+    YARDSTICKS,
+    compare,
+    ensemble_margins,
+    evaluate_ensembles,
+    relearn_time,
+    u_lira_share,
+)
 from feasible_jax.evaluation import evaluate as evaluate_model
 from feasible_jax.evaluation.pairs import check_level
-from feasible_jax.experiments.config import load_single_config, plain_single
+from feasible_jax.experiments.config import SingleConfig, load_single_config, plain_single
 from feasible_jax.experiments.ledger import Ledger, write_json
 from feasible_jax.experiments.resolve_task import resolve_task
+from feasible_jax.experiments.shadows import Shadows, check_shadows, shadow_work, train_shadows
+from feasible_jax.experiments.work_bar import work_bar
 from feasible_jax.report.wording import below_original
+from feasible_jax.unlearning import Task
 from feasible_jax.unlearning.checkpoint import load_params
 from feasible_jax.unlearning.saved_run import read_saved
+
+Columns = dict[str, dict[str, float | None]]
 
 
 def evaluate(
@@ -24,8 +37,15 @@ def evaluate(
     out: Path | None = None,
     margin: float = 0.5,
     confidence: float = 0.95,
+    relearn: bool = False,
+    relearn_steps: int = 1000,
+    shadow_models: int = 0,
 ) -> None:
     """Measure a checkpoint by every yardstick but run time, beside the original and the retrained.
+
+    What takes training is measured on request: the relearn time with --relearn, the attacks and
+    divergences that need shadow models with --shadow-models 16. Shadow models are kept in the run's
+    folder, so that a second call is fast.
 
     Args:
       run: a folder that feasible-jax unlearn wrote; its task is what is measured on.
@@ -33,25 +53,47 @@ def evaluate(
       out: a JSON file for the figures, if wanted.
       margin: the smallest fall of test accuracy that matters, in percent points.
       confidence: of the bounds on falls of utility, in (0, 1).
+      relearn: measure how many steps of fine-tuning win back the accuracy on the forget set.
+      relearn_steps: the most steps of fine-tuning with --relearn.
+      shadow_models: how many models of each kind to train and to unlearn for U-LiRA, forgetting
+        quality and KLoM, 0 for none, at least 3, better 16 or more; takes as long as three times so
+        many trainings, side by side. They are made with the settings of the run, whatever the
+        checkpoint.
     """
     check_level(margin, confidence)
     config = load_single_config(run / "config.json")
+    if shadow_models:
+        check_shadows(config, shadow_models)
+    if relearn_steps < 0:
+        raise ValueError(f"relearn_steps is {relearn_steps}: give at least 0.")
     if checkpoint is None:
         _check_finished(run)
-    task = resolve_task(config, Ledger(run, plain_single(config)).model).task
+    ledger = Ledger(run, plain_single(config))
+    task = resolve_task(config, ledger.model).task
     like = jax.eval_shape(lambda: task.params)
-    params = load_params(checkpoint or run / "checkpoint", like)
-    measure = partial(evaluate_model, task, seed=config.seed, margin=margin, confidence=confidence)
-    columns = {"checkpoint": measure(params), "original": measure(task.params)}
+    models = {
+        "checkpoint": load_params(checkpoint or run / "checkpoint", like),
+        "original": task.params,
+    }
     if task.retrained is not None:
-        retrained = measure(task.retrained)
-        columns["retrained"] = retrained
-        columns = {name: compare(row, retrained) for name, row in columns.items()}
+        models["retrained"] = task.retrained
+    measure = partial(evaluate_model, task, seed=config.seed, margin=margin, confidence=confidence)
+    columns = {name: measure(params) for name, params in models.items()}
+    if task.retrained is not None:
+        columns = {name: compare(row, columns["retrained"]) for name, row in columns.items()}
+    if relearn:
+        _add(columns, _relearned(task, models, relearn_steps, config.seed))
+    if shadow_models:
+        shadows = _shadows(config, task, shadow_models, ledger)
+        _add(columns, _beside_shadows(task, models, shadows))
     _print(columns)
-    Console().print(_fall(columns["checkpoint"], margin, confidence))
+    console = Console()
+    console.print(_fall(columns["checkpoint"], margin, confidence))
+    if shadow_models:
+        console.print(_about_shadows(shadow_models))
     if out is not None:
         write_json(out, columns)
-        Console().print(f"The figures: {out}")
+        console.print(f"The figures: {out}")
 
 
 def _check_finished(run: Path) -> None:
@@ -63,7 +105,59 @@ def _check_finished(run: Path) -> None:
         )
 
 
-def _print(columns: dict) -> None:
+def _add(columns: Columns, more: dict[str, dict[str, float]]) -> None:
+    for name, row in more.items():
+        columns[name] |= row
+
+
+def _relearned(task: Task, models: dict[str, Any], steps: int, seed: int) -> dict[str, dict]:
+    console = Console(stderr=True)
+    rows = {}
+    with work_bar(console, "relearning", len(models)) as advance:
+        for name, params in models.items():
+            advance(f"relearning from the {name} model", 0)
+            time = relearn_time(task, params, max_steps=steps, seed=seed)
+            rows[name] = {"relearn_steps": float(time.steps)}
+            advance(f"relearned from the {name} model", 1)
+    return rows
+
+
+def _shadows(config: SingleConfig, task: Task, count: int, ledger: Ledger) -> Shadows:
+    def kept(name: str, make: Any, like: Any) -> Any:
+        return ledger.model(name, lambda: (make(), None), like)[0]
+
+    with work_bar(Console(stderr=True), "shadow models", shadow_work(config, count)) as advance:
+        return train_shadows(config, task, count, kept=kept, on_progress=advance)
+
+
+def _beside_shadows(task: Task, models: dict[str, Any], shadows: Shadows) -> dict[str, dict]:
+    ensembles = {
+        "checkpoint": shadows.unlearned,
+        "original": shadows.original,
+        "retrained": shadows.reference,
+    }
+    fits = [
+        ensemble_margins(task.predict_fn, members, task.forget)
+        for members in (shadows.unlearned, shadows.retrained)
+    ]
+    rows = {}
+    for name, params in models.items():
+        alone = jax.tree.map(lambda leaf: leaf[None], params)
+        (target,) = ensemble_margins(task.predict_fn, alone, task.forget)
+        rows[name] = evaluate_ensembles(task, ensembles[name], shadows.retrained)
+        rows[name]["u_lira_share"] = u_lira_share(target, *fits)
+    return rows
+
+
+def _about_shadows(count: int) -> str:
+    return (
+        f"U-LiRA, forgetting quality and KLoM: {count} shadow models unlearned with the run's "
+        f"settings, {count} originals and {count} retrained ones, each beside {count} other "
+        "retrained ones. U-LiRA share: the same attack on the very model of the column."
+    )
+
+
+def _print(columns: Columns) -> None:
     table = Table(title="Yardsticks")
     for head in ("Yardstick", *columns, "Unit", "Direction"):
         table.add_column(head, justify="right" if head in columns else "left")

@@ -10,6 +10,7 @@ from rich.console import Console
 from feasible_jax.commands.run_command import run_command
 from feasible_jax.experiments.choices import ModelName, ScenarioName
 from feasible_jax.experiments.config import RunConfig, SingleConfig, plain_single, preset
+from feasible_jax.experiments.run_method import paced
 from feasible_jax.experiments.single import run_single
 from feasible_jax.report import Run, print_tables, write_report
 
@@ -55,6 +56,7 @@ def unlearn(
     config = SingleConfig(**asdict(run), scenario=scenario, task_function=task)
     if task is None:
         config = replace(config, task=preset(dataset, **changes).task)
+    config = paced(config)
     outcome = run_single(config, out, resume=resume, checkpoint_every=checkpoint_every)
     done = Run(outcome.study.rows, plain_single(config), outcome.study.curves, run_command())
     page = write_report(done, out)

@@ -1,4 +1,4 @@
-"""One row of the table: every yardstick of one model that needs no retrained model."""
+"""One row of the table: every yardstick of one model that is cheap and needs no other row."""
 
 import math
 
@@ -6,10 +6,14 @@ import numpy as np
 
 from feasible_jax.evaluation.accuracies import accuracy, unlearning_accuracy
 from feasible_jax.evaluation.membership_auc import mia_auc
+from feasible_jax.evaluation.membership_entropy import mia_entropy
 from feasible_jax.evaluation.membership_svc import mia_svc
-from feasible_jax.evaluation.per_example import cross_entropy, label_confidence
+from feasible_jax.evaluation.per_example import cross_entropy, entropy, label_confidence
+from feasible_jax.evaluation.prediction_distance import prediction_distance
 from feasible_jax.evaluation.predictions import Predictions, predict
+from feasible_jax.evaluation.random_params import random_params
 from feasible_jax.evaluation.utility_fall import utility_fall
+from feasible_jax.evaluation.zrf import zrf
 from feasible_jax.unlearning.task import Params, Task
 
 Row = dict[str, float | None]
@@ -25,7 +29,7 @@ def evaluate(
     margin: float = 0.5,
     confidence: float = 0.95,
 ) -> Row:
-    """Measures one model by every yardstick, on all examples of the task.
+    """Measures one model by every yardstick that takes no training, on all examples of the task.
 
     It looks at the test set, so it is for the final table; choose hyper-parameters by
     ``utility_gap``. Evaluate the original and the retrained model too: the latter is the
@@ -35,19 +39,20 @@ def evaluate(
       task: the sets, and the ``predict_fn``.
       params: the model to measure, in the structure of ``task.params``.
       seconds: the wall time it took to make that model, kept for ``compare``; None if unknown.
-      seed: of the draw of members in ``mia_svc``.
+      seed: of the draw of members in ``mia_svc``, and of the incompetent teacher of ``zrf``.
       batch_size: examples a call of ``task.predict_fn``.
       margin: the smallest fall of test accuracy that matters, in percent points, of
         ``test_accuracy_fall_p``.
       confidence: of the bounds on falls of utility below that of ``task.params``, in ``(0, 1)``.
 
     Returns:
-      A flat dictionary of the names in ``YARDSTICKS``, without those that compare to a
-      retrained model, and ``seconds``. Accuracies and ``mia_svc`` in percent, ``mia_auc`` in
-      ``[0, 1]``, losses in nats. Always fit for JSON: None stands for unknown and for infinite.
-      ``forget_true_accuracy`` is there only if the task has ``forget_true_labels``. The falls of
-      utility, see ``non_inferiority``, are of the test examples of classes that the retain set has
-      too, and None for the original model itself.
+      A flat dictionary of the names in ``YARDSTICKS``, without those that are measured on request
+      and those that ``compare`` adds, and ``seconds``. Accuracies, ``mia_svc`` and ``mia_entropy``
+      in percent, ``mia_auc`` and ``zrf`` in ``[0, 1]``, losses and divergences in nats. Always fit
+      for JSON: None stands for unknown and for infinite. ``forget_true_accuracy`` is there only if
+      the task has ``forget_true_labels``. The falls of utility, see ``non_inferiority``, are of the
+      test examples of classes that the retain set has too, and None for the original model itself.
+      The divergences of predictions from the retrained model's are None where there is none.
 
     Raises:
       ValueError: if ``predict_fn`` does not return logits, or fewer classes than the labels need;
@@ -76,7 +81,7 @@ def evaluate(
     if task.forget_true_labels is not None:
         truth = np.asarray(task.forget_true_labels)
         row["forget_true_accuracy"] = accuracy(sets["forget"]._replace(labels=truth))
-    fall = utility_fall(
+    row |= utility_fall(
         task,
         params,
         sets["test"],
@@ -84,14 +89,18 @@ def evaluate(
         confidence=confidence,
         batch_size=batch_size,
     )
-    return row | fall | _membership(sets, seed) | _mean_losses(sets) | {"seconds": seconds}
+    row |= prediction_distance(task, sets, batch_size=batch_size)
+    teacher = predict(task.predict_fn, random_params(task.params, seed), task.forget, batch_size)
+    row["zrf"] = zrf(sets["forget"], teacher)
+    return row | _membership(sets, seed) | _mean_losses(sets) | {"seconds": seconds}
 
 
 def _membership(sets: dict[str, Predictions], seed: int) -> Row:
     auc = mia_auc(cross_entropy(sets["forget"]), cross_entropy(sets["test"]))
-    confidences = [label_confidence(sets[name]) for name in ("forget", "retain", "test")]
+    attacked = [sets[name] for name in ("forget", "retain", "test")]
     return {
-        "mia_svc": mia_svc(*confidences, seed=seed),
+        "mia_svc": mia_svc(*map(label_confidence, attacked), seed=seed),
+        "mia_entropy": mia_entropy(*map(entropy, attacked)),
         "mia_auc": auc.auc,
         "mia_auc_low": auc.low,
         "mia_auc_high": auc.high,

@@ -1,6 +1,7 @@
-"""Loss, confidence and correctness of each example, with a diverged model in mind."""
+"""Loss, confidence, margin, entropy and correctness of each example, of a diverged model too."""
 
 import numpy as np
+from scipy.special import entr, logsumexp, softmax
 
 from feasible_jax.evaluation.predictions import Predictions
 
@@ -52,6 +53,61 @@ def label_confidence(predictions: Predictions) -> np.ndarray:
     array([0.25])
     """
     return np.exp(-cross_entropy(predictions))
+
+
+def label_margin(predictions: Predictions) -> np.ndarray:
+    """The logit of each example's label, less the log-sum-exp of the other logits.
+
+    ``log(p / (1 - p))`` of the label's probability ``p``: the logit-scaled confidence of LiRA
+    (Carlini et al., 2022, arXiv 2112.03570) and the margin of KLoM. Unlike the probability, it does
+    not pile up at 1, and over models it is nearly normal. Computed from the logits, so that
+    confident examples keep their differences.
+
+    Args:
+      predictions: logits ``(N, C)`` and labels ``(N,)``.
+
+    Returns:
+      ``(N,)`` float64 in ``[-inf, inf]``, above 0 where the label has more than half of the
+      probability; ``-inf`` where the logits hold NaN or +inf.
+
+    Raises:
+      ValueError: if the shapes do not fit or a label is no column of the logits.
+
+    >>> label_margin(Predictions(np.array([[2.0, 0.0], [0.0, 0.0]]), np.array([0, 0])))
+    array([2., 0.])
+    """
+    _check(predictions)
+    logits = predictions.logits.astype(np.float64)
+    valid = np.isfinite(logits.max(axis=1))
+    logits = np.where(valid[:, None], logits, 0.0)
+    is_label = np.arange(logits.shape[1]) == predictions.labels[:, None]
+    rest = logsumexp(np.where(is_label, -np.inf, logits), axis=1)
+    return np.where(valid, _of_label(logits, predictions.labels) - rest, -np.inf)
+
+
+def entropy(predictions: Predictions) -> np.ndarray:
+    """The entropy of each example's predicted probabilities, in nats.
+
+    ``-sum_c p_c log p_c``.
+
+    Args:
+      predictions: logits ``(N, C)`` and labels ``(N,)``; the labels do not matter.
+
+    Returns:
+      ``(N,)`` float64 in ``[0, log C]``; ``log C`` where the logits hold NaN or +inf, which say
+      nothing.
+
+    Raises:
+      ValueError: if the shapes do not fit or a label is no column of the logits.
+
+    >>> logits = np.array([[0.0, 0.0], [0.0, -np.inf]])
+    >>> entropy(Predictions(logits, np.array([0, 1]))).round(3)
+    array([0.693, 0.   ])
+    """
+    _check(predictions)
+    logits = predictions.logits.astype(np.float64)
+    valid = np.isfinite(logits.max(axis=1))
+    return entr(softmax(np.where(valid[:, None], logits, 0.0), axis=1)).sum(axis=1)
 
 
 def correct(predictions: Predictions) -> np.ndarray:

@@ -6,7 +6,7 @@ import numpy as np
 
 from feasible_jax.evaluation.accuracies import accuracy
 from feasible_jax.evaluation.avg_gap import average_gap
-from feasible_jax.evaluation.predictions import predict
+from feasible_jax.evaluation.predictions import Predictions, predict
 from feasible_jax.unlearning.task import Examples, Params, Task
 
 UTILITY_METRICS = ("forget_accuracy", "retain_accuracy", "validation_accuracy")
@@ -19,7 +19,7 @@ def utility_scores(
     max_examples: int = 1000,
     seed: int = 0,
     batch_size: int = 250,
-) -> dict[str, float]:
+) -> dict[str, float | None]:
     """Accuracy on the forget set, on a sample of the retain set and on the validation set.
 
     Args:
@@ -30,7 +30,9 @@ def utility_scores(
       batch_size: examples a call of ``task.predict_fn``.
 
     Returns:
-      ``forget_accuracy``, ``retain_accuracy`` and ``validation_accuracy``, in percent.
+      ``forget_accuracy``, ``retain_accuracy`` and ``validation_accuracy``, in percent, and
+      ``remaining_accuracy``: validation accuracy over the classes of which the retain set holds
+      examples, None where there are none. A class that is to be forgotten as a whole is no loss.
 
     Raises:
       ValueError: if ``max_examples`` is not positive or ``predict_fn`` does not return logits.
@@ -38,11 +40,17 @@ def utility_scores(
     >>> some = Examples(np.eye(3, dtype=np.float32), np.array([0, 1, 1]))
     >>> task = Task("toy", None, lambda p, x: x * p, 2.0, some, some, some, some, num_classes=3)
     >>> {name: round(value, 1) for name, value in utility_scores(task, 2.0).items()}
-    {'forget_accuracy': 66.7, 'retain_accuracy': 66.7, 'validation_accuracy': 66.7}
+    {'forget_accuracy': 66.7, 'retain_accuracy': 66.7, 'validation_accuracy': 66.7, 'remaining...
     """
     sets = (task.forget, _sample(task.retain, max_examples, seed), task.validation)
-    scores = (accuracy(predict(task.predict_fn, params, some, batch_size)) for some in sets)
-    return dict(zip(UTILITY_METRICS, scores, strict=True))
+    seen = [predict(task.predict_fn, params, some, batch_size) for some in sets]
+    scores: dict[str, float | None] = dict(zip(UTILITY_METRICS, map(accuracy, seen), strict=True))
+    logits, labels = seen[-1]
+    remain = np.isin(labels, np.unique(np.asarray(task.retain.labels)))
+    scores["remaining_accuracy"] = (
+        accuracy(Predictions(logits[remain], labels[remain])) if remain.any() else None
+    )
+    return scores
 
 
 def utility_gap(

@@ -13,9 +13,10 @@ class Yardstick(NamedTuple):
     Attributes:
       name: its key in a row.
       label: the head of the column.
-      unit: ``"%"``, ``"points"``, ``"nats"``, ``"min"``, or empty for a plain number.
+      unit: ``"%"``, ``"points"``, ``"nats"``, ``"min"``, ``"steps"``, or empty for a plain number.
       direction: which values are good, in words.
       description: one sentence.
+      on_request: whether it takes training, so that it is measured only where asked for.
 
     >>> next(yardstick.label for yardstick in YARDSTICKS if yardstick.name == "retain_accuracy")
     'RA'
@@ -26,6 +27,7 @@ class Yardstick(NamedTuple):
     unit: str
     direction: str
     description: str
+    on_request: bool = False
 
 
 YARDSTICKS: tuple[Yardstick, ...] = (
@@ -121,6 +123,109 @@ YARDSTICKS: tuple[Yardstick, ...] = (
         "",
         _RETRAINED,
         "Upper end of its 95% interval.",
+    ),
+    Yardstick(
+        "mia_entropy",
+        "MIA, entropy",
+        "%",
+        _RETRAINED + "; counts MEMBERS, the opposite of MIA",
+        "Forget examples that a classifier of entropies takes for trained on.",
+    ),
+    Yardstick(
+        "u_lira",
+        "U-LiRA",
+        "%",
+        _LOWER + "; 50: a guess",
+        "Accuracy of an attack with shadow models that tells unlearned models from retrained ones "
+        "by one forget example.",
+        on_request=True,
+    ),
+    Yardstick(
+        "u_lira_auc",
+        "U-LiRA AUC",
+        "",
+        _LOWER + "; 0.5: a guess",
+        "Chance that this attack ranks an unlearned and a retrained model rightly.",
+        on_request=True,
+    ),
+    Yardstick(
+        "u_lira_share",
+        "U-LiRA share",
+        "%",
+        _RETRAINED,
+        "Forget examples by which this attack takes this very model for an unlearned one.",
+        on_request=True,
+    ),
+    Yardstick(
+        "forgetting_quality",
+        "Forgetting quality",
+        "",
+        _HIGHER + ", at most 1; read it beside the retrained model's",
+        "How hard it is to tell unlearned from retrained shadow models, by the score of the "
+        "NeurIPS 2023 unlearning challenge.",
+        on_request=True,
+    ),
+    Yardstick(
+        "forget_klom",
+        "Forget KLoM",
+        "nats",
+        _LOWER + "; read it beside the retrained model's",
+        "Divergence of the margins of unlearned from those of retrained shadow models, on the "
+        "forget set.",
+        on_request=True,
+    ),
+    Yardstick(
+        "test_klom",
+        "Test KLoM",
+        "nats",
+        _LOWER + "; read it beside the retrained model's",
+        "The same on the test set.",
+        on_request=True,
+    ),
+    Yardstick(
+        "forget_js",
+        "Forget JS",
+        "nats",
+        _LOWER + ", 0 for the retrained model, at most 0.69",
+        "Jensen-Shannon divergence of predictions from the retrained model's, on the forget set.",
+    ),
+    Yardstick(
+        "test_js",
+        "Test JS",
+        "nats",
+        _LOWER + ", 0 for the retrained model, at most 0.69",
+        "The same divergence on the test set.",
+    ),
+    Yardstick(
+        "forget_kl",
+        "Forget KL",
+        "nats",
+        _LOWER + ", 0 for the retrained model",
+        "Kullback-Leibler divergence of predictions from the retrained model's, on the forget set.",
+    ),
+    Yardstick(
+        "test_kl",
+        "Test KL",
+        "nats",
+        _LOWER + ", 0 for the retrained model",
+        "The same divergence on the test set.",
+    ),
+    Yardstick(
+        "zrf",
+        "ZRF",
+        "",
+        _RETRAINED + "; 1: like a model that never learned",
+        "One minus the Jensen-Shannon divergence, in bits, from random parameters' predictions on "
+        "the forget set.",
+    ),
+    Yardstick(
+        "relearn_steps",
+        "Relearn time",
+        "steps",
+        _RETRAINED + "; fewer: something was kept",
+        "Steps of fine-tuning on the forget set that win back the original's accuracy on it, or "
+        "the most that were allowed.",
+        on_request=True,
     ),
     Yardstick(
         "forget_loss",

@@ -10,6 +10,7 @@ from feasible_jax.experiments.config import (
     TaskConfig,
     preset,
 )
+from feasible_jax.experiments.shadows import Shadows, train_shadows
 from feasible_jax.experiments.single import SingleResult, run_single
 from feasible_jax.experiments.study import StudyResult, run_study
 
@@ -19,6 +20,7 @@ __all__ = [
     "BuiltTask",
     "RunConfig",
     "SearchConfig",
+    "Shadows",
     "SingleConfig",
     "SingleResult",
     "StudyConfig",
@@ -30,4 +32,5 @@ __all__ = [
     "preset",
     "run_single",
     "run_study",
+    "train_shadows",
 ]

@@ -16,13 +16,32 @@ from feasible_jax.feasibility import (
     sign_agreement,
 )
 from feasible_jax.methods import Method
+from feasible_jax.methods.one_shot import is_one_shot
 
 METHODS: dict[str, Callable[[int], Method]] = {
-    "gradient_ascent": lambda num_classes: methods.gradient_ascent(),
-    "neg_grad_plus": lambda num_classes: methods.neg_grad_plus(),
-    "random_labels": methods.random_labels,
+    "amnesiac": methods.amnesiac,
+    "bad_teacher": lambda num_classes: methods.bad_teacher(),
+    "boundary_expand": lambda num_classes: methods.boundary_expand(),
+    "boundary_shrink": lambda num_classes: methods.boundary_shrink(),
+    "cf_k": lambda num_classes: methods.cf_k(),
+    "eu_k": lambda num_classes: methods.eu_k(),
     "fine_tuning": lambda num_classes: methods.fine_tuning(),
+    "fisher_forgetting": lambda num_classes: methods.fisher_forgetting(),
+    "gdr_gma": lambda num_classes: methods.gdr_gma(),
+    "gradient_ascent": lambda num_classes: methods.gradient_ascent(),
+    "hamu": lambda num_classes: methods.hamu(),
+    "influence_unlearning": lambda num_classes: methods.influence_unlearning(),
     "l1_sparse": lambda num_classes: methods.l1_sparse(),
+    "munba": lambda num_classes: methods.munba(),
+    "neg_grad_plus": lambda num_classes: methods.neg_grad_plus(),
+    "npo": lambda num_classes: methods.npo(),
+    "random_labels": methods.random_labels,
+    "salun": methods.salun,
+    "scrub": lambda num_classes: methods.scrub(),
+    "sfron": lambda num_classes: methods.sfron(),
+    "sim_npo": lambda num_classes: methods.sim_npo(),
+    "ssd": lambda num_classes: methods.ssd(),
+    "unsir": lambda num_classes: methods.unsir(),
 }
 
 
@@ -34,12 +53,15 @@ class Arm(NamedTuple):
       rule: ``density -> Rule``, or None where nothing is masked.
       tests: whether the rule tests at a confidence.
       certified: whether each update has to pass a test on examples that did not choose it.
+      rates: what a search multiplies its learning rates by: a price on curvature does the braking,
+        so that steps may be larger.
     """
 
     label: str
     rule: Callable[[float], Rule] | None
     tests: bool = False
     certified: bool = False
+    rates: float = 1.0
 
 
 # Of a certificate, in nats a step: a loss that is nearly 0 already hardly ever falls further.
@@ -53,8 +75,8 @@ def _priced(density: float) -> Rule:
 ARMS: dict[str, Arm] = {
     "plain": Arm("plain", None),
     "feasible": Arm("feasible", lambda density: coordinatewise(), tests=True),
-    "feasible_curvature": Arm("feasible, curvature", _priced, tests=True),
-    "certified": Arm("certified", _priced, tests=True, certified=True),
+    "feasible_curvature": Arm("feasible, curvature", _priced, tests=True, rates=10.0),
+    "certified": Arm("certified", _priced, tests=True, certified=True, rates=10.0),
     "random_mask": Arm("random mask", random_mask),
     "sign_mask": Arm("sign mask", lambda density: sign_agreement()),
 }
@@ -78,6 +100,36 @@ def make_method(name: str, num_classes: int) -> Method:
     'NegGrad+'
     """
     return _known("method", name, METHODS)(num_classes)
+
+
+class Pace(NamedTuple):
+    """How a method runs where nobody says otherwise.
+
+    Attributes:
+      learning_rate: of SGD.
+      steps: number of steps.
+    """
+
+    learning_rate: float
+    steps: int
+
+
+def pace_of(name: str) -> Pace:
+    """The learning rate and the number of steps of a run without a search.
+
+    Args:
+      name: one of ``METHODS``.
+
+    Returns:
+      100 steps at 0.1; for a one-shot method one step at 1, which makes the whole of its edit.
+
+    Raises:
+      ValueError: for an unknown name.
+
+    >>> pace_of("ssd")
+    Pace(learning_rate=1.0, steps=1)
+    """
+    return Pace(1.0, 1) if is_one_shot(make_method(name, 10)) else Pace(0.1, 100)
 
 
 @cache

@@ -3,7 +3,29 @@
 from typing import Literal
 
 MethodName = Literal[
-    "gradient_ascent", "neg_grad_plus", "random_labels", "fine_tuning", "l1_sparse"
+    "amnesiac",
+    "bad_teacher",
+    "boundary_expand",
+    "boundary_shrink",
+    "cf_k",
+    "eu_k",
+    "fine_tuning",
+    "fisher_forgetting",
+    "gdr_gma",
+    "gradient_ascent",
+    "hamu",
+    "influence_unlearning",
+    "l1_sparse",
+    "munba",
+    "neg_grad_plus",
+    "npo",
+    "random_labels",
+    "salun",
+    "scrub",
+    "sfron",
+    "sim_npo",
+    "ssd",
+    "unsir",
 ]
 ArmName = Literal[
     "plain", "feasible", "feasible_curvature", "certified", "random_mask", "sign_mask"

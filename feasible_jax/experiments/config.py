@@ -42,6 +42,9 @@ class TaskConfig:
 class SearchConfig:
     """The search that every arm gets alike: one trial a learning rate.
 
+    A one-shot method takes one step instead, of the whole of its edit at the largest learning rate
+    and of parts in proportion at the others.
+
     Attributes:
       learning_rates: of SGD, each tried for the full number of steps.
       confidences: of the tests of feasible updates, each in (0, 1); the trials of an arm that tests
@@ -72,6 +75,8 @@ class StudyConfig:
       methods: base methods by name.
       arms: ways to run each method, by name.
       seeds: number of seeds; each draws its own division, initial parameters and batches.
+      equal_utility: whether to keep each run a second time, where it has forgotten the most without
+        a loss of utility.
 
     >>> StudyConfig(seeds=1).task.dataset
     'digits'
@@ -88,6 +93,7 @@ class StudyConfig:
     )
     arms: tuple[str, ...] = ("plain", "feasible", "random_mask", "sign_mask")
     seeds: int = 3
+    equal_utility: bool = False
 
 
 @dataclass(frozen=True)
@@ -99,9 +105,9 @@ class RunConfig:
       arm: plain, feasible, or a control.
       confidence: of each test of feasible updates, in (0, 1).
       density: of the random mask, in [0, 1].
-      learning_rate: of SGD.
+      learning_rate: of SGD; 0.1 if not given, 1 where the method is one-shot.
       momentum: of SGD, in [0, 1).
-      steps: number of steps.
+      steps: number of steps; 100 if not given, 1 where the method is one-shot.
       batch_size: examples drawn from each set at a step.
       seed: decides the division, the training and the batches.
 
@@ -113,9 +119,9 @@ class RunConfig:
     arm: ArmName = "feasible"
     confidence: float = 0.95
     density: float = 0.5
-    learning_rate: float = 0.1
+    learning_rate: float | None = None
     momentum: float = 0.0
-    steps: int = 100
+    steps: int | None = None
     batch_size: int = 64
     seed: int = 0
 

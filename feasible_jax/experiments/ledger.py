@@ -68,7 +68,7 @@ class Ledger:
         return self.has(f"{name}-model")
 
     def model(
-        self, name: str, run: Callable[[], tuple[Any, float]], like: Any
+        self, name: str, run: Callable[[], tuple[Any, float | None]], like: Any
     ) -> tuple[Any, float | None]:
         """Trained parameters and their training time: from disk, else by training."""
         path = self.folder / "models" / name

@@ -1,5 +1,6 @@
 """What a finished run leaves behind: a row of the table, and curves for the pictures."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -96,6 +97,26 @@ def kept_curves(label: Label, history: History) -> dict[str, Any]:
         name: [round(float(v), 5) for v in values] for name, values in history.kept_per_leaf.items()
     }
     return _about(label) | {"steps": list(range(1, len(history.kept) + 1)), "layers": layers}
+
+
+def front_of(label: Label, trials: Sequence[Sequence[Any]]) -> dict[str, Any]:
+    """Every look of every trial: what could have been had, and at which price.
+
+    Args:
+      label: what tables call the run.
+      trials: the looks of each, see ``search.Look``.
+
+    Returns:
+      Besides the label, ``unlearning`` and ``remaining``: UA and the validation accuracy of the
+      classes that remain, in percent, one a look.
+    """
+    looks = [look for trial in trials for look in trial if np.isfinite(look.remaining)]
+    return _about(label) | {
+        "dataset": label.dataset,
+        "model": label.model,
+        "unlearning": [round(100 - look.forget, 3) for look in looks],
+        "remaining": [round(look.remaining, 3) for look in looks],
+    }
 
 
 def loss_curves(label: Label, task: Task, params: Any) -> dict[str, Any]:

@@ -12,7 +12,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from feasible_jax.experiments.arms import make_method
 from feasible_jax.experiments.config import StudyConfig
+from feasible_jax.experiments.search import search_of
 
 
 class StudyProgress:
@@ -64,14 +66,21 @@ class StudyProgress:
         if not self._console.is_terminal:
             self._console.print(cell)
 
-    def looks(self, settings: int) -> int:
-        """The units of work in a cell that tries so many settings."""
-        search = self._config.search
-        return settings * -(-search.steps // search.look_every)
+    def left(self, method: str, seed: int, tried: int) -> int:
+        """The units of work that a cell had been thought to be, less those of the trials made."""
+        return self._looks(method) * (self._trials(seed) - tried)
+
+    def _looks(self, method: str) -> int:
+        search = search_of(make_method(method, 10), self._config.search)
+        return -(-search.steps // search.look_every)
+
+    def _trials(self, seed: int) -> int:
+        # Other seeds take over a setting, or two where two measures chose.
+        return 1 + self._config.equal_utility if seed else len(self._config.search.learning_rates)
 
     def _amount(self) -> int:
         config = self._config
         training = 2 * config.task.epochs * config.seeds
-        rates = len(config.search.learning_rates) + config.seeds - 1
-        cells = len(config.methods) * len(config.arms) * self.looks(rates)
+        trials = sum(map(self._trials, range(config.seeds)))
+        cells = len(config.arms) * trials * sum(map(self._looks, config.methods))
         return len(config.scenarios) * (training + cells)

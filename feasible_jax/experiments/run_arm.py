@@ -23,8 +23,9 @@ def run_arm(
     batch_size: int,
     seed: int,
     look_every: int,
-    on_look: Callable[[int, Any], None],
-    watch: Stopwatch,
+    params: Any = None,
+    on_look: Callable[[int, Any], None] | None = None,
+    watch: Stopwatch | None = None,
     **options: Any,
 ) -> UnlearnResult:
     """Run a method by SGD, timed from look to look.
@@ -40,8 +41,9 @@ def run_arm(
       batch_size: examples drawn from each set at a step.
       seed: of the batches.
       look_every: steps between two looks.
+      params: the model that has to forget; None for the task's own.
       on_look: called with the steps taken and the parameters at each; its time does not count.
-      watch: gets a lap a look.
+      watch: gets a lap a look, if given.
       **options: further arguments of ``unlearn``.
 
     Returns:
@@ -50,13 +52,16 @@ def run_arm(
     injected = {"learning_rate": learning_rate, "confidence": confidence}
 
     def look(step: int, params: Any) -> None:
-        watch.lap(params)
-        on_look(step, params)
-        watch.restart()
+        if watch is not None:
+            watch.lap(params)
+        if on_look is not None:
+            on_look(step, params)
+        if watch is not None:
+            watch.restart()
 
     return unlearn(
         task.loss_fn,
-        task.params,
+        task.params if params is None else params,
         forget=task.forget,
         retain=task.retain,
         method=method,

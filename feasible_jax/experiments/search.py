@@ -2,15 +2,20 @@
 
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import optax
 
-from feasible_jax.evaluation import utility_gap
+from feasible_jax.evaluation import UTILITY_METRICS, average_gap, utility_scores
+from feasible_jax.experiments.arms import Arm
 from feasible_jax.experiments.config import SearchConfig
+from feasible_jax.experiments.preparation import seconds_to_prepare
 from feasible_jax.experiments.run_arm import run_arm
 from feasible_jax.experiments.stopwatch import Stopwatch
 from feasible_jax.methods import Method
+from feasible_jax.methods.one_shot import is_one_shot
 from feasible_jax.unlearning import History, Task
 
 
@@ -26,27 +31,61 @@ class Setting(NamedTuple):
     confidence: float | None = None
 
 
-class Trial(NamedTuple):
-    """One run of one arm with one setting, kept at its best look.
+class Look(NamedTuple):
+    """A run at one of its looks.
 
     Attributes:
-      params: the parameters at the best look.
-      setting: learning rate and confidence.
-      steps: steps taken up to the best look.
+      step: steps taken.
       gap: mean absolute difference to the retrained model over forget, retain and validation
-        accuracy, in points, at the best look.
-      seconds: run time up to the best look, without compilation and without the looks.
+        accuracy, in points.
+      forget: forget accuracy, in percent.
+      remaining: validation accuracy of the classes that remain, in percent.
+    """
+
+    step: int
+    gap: float
+    forget: float
+    remaining: float
+
+
+class Kept(NamedTuple):
+    """The look that a run is kept at.
+
+    Attributes:
+      look: what was seen.
+      params: the parameters then.
+      seconds: run time up to it, preparation included, without compilation and without the looks.
+    """
+
+    look: Look
+    params: Any
+    seconds: float = 0.0
+
+
+class Trial(NamedTuple):
+    """One run of one arm with one setting.
+
+    Attributes:
+      setting: learning rate and confidence.
+      closest: the look closest to the retrained model.
+      equal_utility: the look that has forgotten the most, of those at which the classes that remain
+        have lost at most ``EQUAL_UTILITY`` points of validation accuracy; the original model, at
+        step 0, is one of them.
+      looks: all of them.
       history: of the whole run.
       note: why the run ended early, or None.
     """
 
-    params: Any
     setting: Setting
-    steps: int
-    gap: float
-    seconds: float
+    closest: Kept
+    equal_utility: Kept
+    looks: tuple[Look, ...]
     history: History
     note: str | None
+
+
+# Points of accuracy that count as no loss.
+EQUAL_UTILITY = 0.5
 
 
 def search(
@@ -61,7 +100,7 @@ def search(
 ) -> list[Trial]:
     """Try each setting for the full number of steps; look at validation data on the way.
 
-    Every arm gets as many settings, steps and looks, and none sees the test set.
+    Every arm of a method gets as many settings, steps and looks, and none sees the test set.
 
     Args:
       task: what to unlearn.
@@ -76,59 +115,123 @@ def search(
     Returns:
       One ``Trial`` a setting, in that order.
     """
-    return [
-        _run(task, reference, method, feasibility, config, setting, seed, on_look)
+    original = Kept(_look(task, task.params, reference, 0), task.params)
+    trials = [
+        _run(task, reference, original, method, feasibility, config, setting, seed, on_look)
         for setting in settings
     ]
+    if _one_lap(config):
+        return trials  # which has timed its preparation with the rest
+    prepared = seconds_to_prepare(task, method, seed)
+    return [_prepared(trial, prepared) for trial in trials]
 
 
-def settings_of(config: SearchConfig, tests: bool) -> tuple[Setting, ...]:
+def search_of(method: Method, config: SearchConfig) -> SearchConfig:
+    """What a search of this method varies, in as many trials as that of any other.
+
+    A one-shot method takes one step. Its learning rate is the part of its edit that is made, so
+    the rates keep their proportions, and the largest makes the whole edit.
+
+    >>> from feasible_jax.methods import ssd
+    >>> config = SearchConfig(learning_rates=(0.05, 0.1), steps=120)
+    >>> (one := search_of(ssd(), config)).learning_rates, one.steps
+    ((0.5, 1.0), 1)
+    """
+    if not is_one_shot(method):
+        return config
+    rates = tuple(rate / max(config.learning_rates) for rate in config.learning_rates)
+    return replace(config, learning_rates=rates, steps=1, look_every=1)
+
+
+def settings_of(config: SearchConfig, arm: Arm) -> tuple[Setting, ...]:
     """The settings that an arm tries: one a learning rate, with the confidences in turn.
 
-    >>> settings_of(SearchConfig(learning_rates=(0.1, 1.0, 10.0), confidences=(0.7, 0.9)), True)[1]
+    >>> from feasible_jax.experiments.arms import ARMS
+    >>> config = SearchConfig(learning_rates=(0.1, 1.0, 10.0), confidences=(0.7, 0.9))
+    >>> settings_of(config, ARMS["feasible"])[1]
     Setting(learning_rate=1.0, confidence=0.9)
     """
-    confidences = config.confidences if tests else (None,)
+    confidences = config.confidences if arm.tests else (None,)
+    rates = 1.0 if config.steps == 1 else arm.rates  # one step is the whole edit of one shot
     return tuple(
-        Setting(rate, confidences[i % len(confidences)])
+        Setting(rates * rate, confidences[i % len(confidences)])
         for i, rate in enumerate(config.learning_rates)
     )
 
 
-def best_trial(trials: Sequence[Trial]) -> Trial:
+def closest_trial(trials: Sequence[Trial]) -> Trial:
     """The trial closest to the retrained model on validation data."""
-    return min(trials, key=lambda trial: trial.gap)
+    return min(trials, key=lambda trial: trial.closest.look.gap)
 
 
-def _run(task, reference, method, feasibility, config, setting, seed, on_look) -> Trial:
-    best: list[tuple[float, int, Any]] = []
+def equal_utility_trial(trials: Sequence[Trial]) -> Trial:
+    """The trial that forgets the most without a loss of utility."""
+    return min(trials, key=lambda trial: _forgotten(trial.equal_utility.look))
+
+
+def _run(task, reference, original, method, feasibility, config, setting, seed, on_look) -> Trial:
+    looks: list[Look] = []
+    kept: dict[str, Kept] = {"equal_utility": original}
     watch = Stopwatch()
 
     def look(step: int, params: Any) -> None:
-        gap = utility_gap(task, params, reference)
-        if not best or gap < best[0][0]:
-            best[:] = [(gap, step, params)]
+        now = Kept(_look(task, params, reference, step), params)
+        looks.append(now.look)
+        if "closest" not in kept or now.look.gap < kept["closest"].look.gap:
+            kept["closest"] = now
+        useful = now.look.remaining >= original.look.remaining - EQUAL_UTILITY
+        if useful and _forgotten(now.look) < _forgotten(kept["equal_utility"].look):
+            kept["equal_utility"] = now
         if on_look is not None:
-            on_look(setting, step, gap)
+            on_look(setting, step, now.look.gap)
 
+    run = partial(
+        run_arm,
+        task,
+        method,
+        feasibility,
+        **setting._asdict(),
+        steps=config.steps,
+        batch_size=config.batch_size,
+        seed=seed,
+        look_every=config.look_every,
+        progress=False,
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # noted in the trial instead
-        result = run_arm(
-            task,
-            method,
-            feasibility,
-            **setting._asdict(),
-            steps=config.steps,
-            batch_size=config.batch_size,
-            seed=seed,
-            look_every=config.look_every,
-            on_look=look,
-            watch=watch,
-            progress=False,
-        )
+        if _one_lap(config):
+            run()  # compiles, so that the lap that is timed does not
+            watch.restart()
+        result = run(on_look=look, watch=watch)
     # A run that was not finite before its first look leaves the original model.
-    gap, step, params = best[0] if best else (utility_gap(task, task.params, reference), 0, None)
-    params = task.params if params is None else params
+    kept.setdefault("closest", original)
     per_step = watch.typical() / min(config.look_every, config.steps)
+    timed = {name: k._replace(seconds=k.look.step * per_step) for name, k in kept.items()}
     note = result.stop.reason if result.stop is not None else None
-    return Trial(params, setting, step, gap, step * per_step, result.history, note)
+    return Trial(setting, **timed, looks=tuple(looks), history=result.history, note=note)
+
+
+def _look(task: Task, params: Any, reference: dict[str, float | None], step: int) -> Look:
+    scores = utility_scores(task, params)
+    gap = average_gap(scores, reference, UTILITY_METRICS)
+    remaining = scores["remaining_accuracy"]
+    # With no class left to be measured on, nothing is known to be useful.
+    useful = float("nan") if remaining is None else remaining
+    return Look(step, gap, scores["forget_accuracy"] or 0.0, useful)
+
+
+def _forgotten(look: Look) -> tuple[float, float]:
+    return look.forget, -look.remaining
+
+
+def _prepared(trial: Trial, seconds: float) -> Trial:
+    kept = {
+        name: getattr(trial, name)._replace(seconds=getattr(trial, name).seconds + seconds)
+        for name in ("closest", "equal_utility")
+    }
+    return trial._replace(**kept)
+
+
+def _one_lap(config: SearchConfig) -> bool:
+    """Whether a run is over at its first look, so that no other lap tells what compiling cost."""
+    return config.steps <= config.look_every

@@ -1,5 +1,6 @@
 """One method on one task, by the user's own settings: no search, a checkpoint at the end."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,16 +19,15 @@ from feasible_jax.experiments.outcome import (
     make_row,
     what_was_kept,
 )
+from feasible_jax.experiments.preparation import seconds_to_prepare
 from feasible_jax.experiments.resolve_task import resolve_task
-from feasible_jax.experiments.run_arm import run_arm
+from feasible_jax.experiments.run_method import chunk_steps, pace_for, paced, run_method
 from feasible_jax.experiments.stopwatch import Stopwatch
 from feasible_jax.experiments.study import StudyResult
 from feasible_jax.unlearning import Task, UnlearnResult
 from feasible_jax.unlearning.checkpoint import save_params
 from feasible_jax.unlearning.saved_run import read_saved
 
-# Steps a chunk: enough of them for one to have been run without compilation.
-_CHUNK = 10
 # The cell with the seconds of each chunk, so that a run that was interrupted knows its time.
 _LAPS = "laps"
 
@@ -85,11 +85,12 @@ def run_single(
     >>> [row["method"] for row in outcome.study.rows]
     ['original', 'retrained', 'NegGrad+']
     """
-    check_positive(steps=config.steps, batch_size=config.batch_size - 1)
-    check_rates((config.learning_rate,), (config.confidence,))
+    config, pace = paced(config), pace_for(config)
+    check_positive(steps=pace.steps, batch_size=config.batch_size - 1)
+    check_rates((pace.learning_rate,), (config.confidence,))
     if not 0 <= config.momentum < 1:
         raise ValueError(f"momentum={config.momentum}: give a number in [0, 1).")
-    feasibility = make_feasibility(config.arm, config.density)
+    make_feasibility(config.arm, config.density)
     make_method(config.method, 10)
     settings, state = plain_single(config), Path(folder) / "state"
     check_folder(folder, settings)
@@ -102,18 +103,12 @@ def run_single(
     # Only now is the folder marked as this run's: a task that does not exist leaves no trace.
     ledger = Ledger(folder, settings)
     task = built.task
+    one_lap = pace.steps <= chunk_steps(config)
+    run = partial(run_method, config, task, task.params, config.seed)
+    if one_lap:
+        run()  # compiles, so that the only lap does not
     watch = Stopwatch(ledger.read(_LAPS)["seconds"] if ledger.has(_LAPS) else ())
-    result = run_arm(
-        task,
-        make_method(config.method, task.num_classes),
-        feasibility,
-        learning_rate=config.learning_rate,
-        confidence=config.confidence if ARMS[config.arm].tests else None,
-        momentum=config.momentum,
-        steps=config.steps,
-        batch_size=config.batch_size,
-        seed=config.seed,
-        look_every=_CHUNK,
+    result = run(
         on_look=lambda step, params: ledger.write(_LAPS, {"seconds": watch.laps}),
         watch=watch,
         checkpoint=state,
@@ -121,7 +116,10 @@ def run_single(
         resume=True,
         progress=progress,
     )
-    seconds = watch.typical() * len(result.history.kept) / min(_CHUNK, config.steps)
+    seconds = watch.typical() * len(result.history.kept) / chunk_steps(config)
+    if not one_lap:  # else it was timed with the rest
+        method = make_method(config.method, task.num_classes)
+        seconds += seconds_to_prepare(task, method, config.seed)
     checkpoint = Path(folder) / "checkpoint"
     save_params(checkpoint, result.params)
     return SingleResult(_report(config, built, result, seconds), result, checkpoint)

@@ -1,6 +1,6 @@
 """A study: every scenario, seed, method and arm, resumable cell by cell."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,13 +12,23 @@ from feasible_jax.experiments.config import StudyConfig, check_study
 from feasible_jax.experiments.ledger import Ledger, plain
 from feasible_jax.experiments.outcome import (
     Label,
+    front_of,
     kept_curves,
     loss_curves,
     make_row,
     what_was_kept,
 )
 from feasible_jax.experiments.progress import StudyProgress
-from feasible_jax.experiments.search import Setting, Trial, best_trial, search, settings_of
+from feasible_jax.experiments.search import (
+    Kept,
+    Setting,
+    Trial,
+    closest_trial,
+    equal_utility_trial,
+    search,
+    search_of,
+    settings_of,
+)
 from feasible_jax.unlearning.task import Task
 
 
@@ -28,7 +38,10 @@ class StudyResult(NamedTuple):
     Attributes:
       rows: one dictionary a scenario, seed, method and arm; see ``evaluation.YARDSTICKS``.
       curves: ``"kept"``, the kept fraction of each layer over steps, and ``"histograms"``, losses
-        of forget and test examples; of the first seed.
+        of forget and test examples; of the first seed. ``"fronts"``, every look of every trial of
+        the first seed, if the study asks for equal utility.
+      equal_utility: rows of the looks at which a run has forgotten the most without a loss of
+        utility, see ``search.Trial``; only if the study asks for them.
 
     >>> StudyResult(rows=[], curves={"kept": [], "histograms": []}).rows
     []
@@ -36,6 +49,7 @@ class StudyResult(NamedTuple):
 
     rows: list[dict[str, Any]]
     curves: dict[str, list[dict[str, Any]]]
+    equal_utility: Sequence[dict[str, Any]] = ()
 
 
 def run_study(config: StudyConfig, folder: Path, console: Console | None = None) -> StudyResult:
@@ -70,6 +84,26 @@ def run_study(config: StudyConfig, folder: Path, console: Console | None = None)
     >>> [row["method"] for row in result.rows]
     ['original', 'retrained', 'fine-tuning']
     """
+    check_names(config)
+    ledger = Ledger(folder, plain(config))
+    with StudyProgress(config, console or Console(stderr=True)) as progress:
+        cells = [
+            cell
+            for scenario in config.scenarios
+            for cell in run_scenario(config, ledger, progress, scenario)
+        ]
+
+    def gathered(name: str) -> list[Any]:
+        return [cell[name] for cell in cells if name in cell]
+
+    curves = {"kept": gathered("kept"), "histograms": gathered("losses")}
+    if config.equal_utility:
+        curves["fronts"] = gathered("front")
+    return StudyResult(gathered("row"), curves, gathered("equal_utility"))
+
+
+def check_names(config: StudyConfig) -> None:
+    """Raise for names that are unknown and settings that do not fit the data."""
     check_study(config)
     for method in config.methods:
         make_method(method, 10)
@@ -77,19 +111,27 @@ def run_study(config: StudyConfig, folder: Path, console: Console | None = None)
         make_feasibility(arm)
     for scenario in config.scenarios:
         divide(config.task, scenario)
-    ledger = Ledger(folder, plain(config))
-    with StudyProgress(config, console or Console(stderr=True)) as progress:
-        cells = [
-            cell
-            for scenario in config.scenarios
-            for seed in range(config.seeds)
-            for cell in _Unit(config, ledger, progress, scenario, seed).run()
-        ]
-    curves = {
-        "kept": [cell["kept"] for cell in cells if "kept" in cell],
-        "histograms": [cell["losses"] for cell in cells if "losses" in cell],
-    }
-    return StudyResult([cell["row"] for cell in cells], curves)
+
+
+def run_scenario(
+    config: StudyConfig, ledger: Ledger, progress: StudyProgress, scenario: str
+) -> list[dict[str, Any]]:
+    """One scenario of a study, its seeds in turn: the others ask the first for its settings.
+
+    Args:
+      config: the study.
+      ledger: where its cells and models are kept.
+      progress: told of every look.
+      scenario: one of the study's.
+
+    Returns:
+      What every cell came to.
+    """
+    return [
+        cell
+        for seed in range(config.seeds)
+        for cell in _Unit(config, ledger, progress, scenario, seed).run()
+    ]
 
 
 class _Unit:
@@ -163,7 +205,7 @@ class _Unit:
         self.progress.finished(
             f"{self.where}: {row['method']}, {row['arm']}: forget {row['forget_accuracy']:.1f}, "
             f"test {row['test_accuracy']:.1f}, Avg. Gap {row['avg_gap']:.2f}",
-            self.progress.looks(len(settings)) if known else 0,
+            self.progress.left(method, self.seed, 0 if known else len(settings)),
         )
         return outcome
 
@@ -180,16 +222,25 @@ class _Unit:
             doing = f"{label.method}, {label.arm}, {rate}, step {step}, gap {gap:.1f}"
             self.progress.advance(f"{self.where}: {doing}")
 
-        trials = search(
-            task, reference, method, feasibility, self.config.search, settings, self.seed, on_look
-        )
-        best = best_trial(trials)
-        row = make_row(label, task, best.params, best.seconds, reference, _about(best))
-        outcome = {"row": row, "search": [_tried(trial) for trial in trials]}
+        config = search_of(method, self.config.search)
+        trials = search(task, reference, method, feasibility, config, settings, self.seed, on_look)
+
+        def row_of(trial: Trial, kept: Kept) -> dict[str, Any]:
+            about = _about(trial, kept.look.step)
+            return make_row(label, task, kept.params, kept.seconds, reference, about)
+
+        best, useful = closest_trial(trials), equal_utility_trial(trials)
+        if self.seed:  # which tries what the first seed has chosen, by either measure
+            best, useful = trials[0], trials[-1]
+        outcome = {"row": row_of(best, best.closest), "search": [_tried(t) for t in trials]}
+        if self.config.equal_utility:
+            outcome["equal_utility"] = row_of(useful, useful.equal_utility)
+            if self.seed == 0:
+                outcome["front"] = front_of(label, [trial.looks for trial in trials])
         if arm == "feasible" and self.seed == 0:
             outcome["kept"] = kept_curves(label, best.history)
         if arm in ("plain", "feasible"):
-            outcome = self._with_losses(outcome, label, task, best.params)
+            outcome = self._with_losses(outcome, label, task, best.closest.params)
         return outcome
 
     def _with_losses(self, outcome: dict, label: Label, task: Task, params: Any) -> dict[str, Any]:
@@ -197,24 +248,30 @@ class _Unit:
 
     def _settings(self, method: str, arm: str) -> tuple[Setting, ...]:
         if self.seed == 0:
-            return settings_of(self.config.search, ARMS[arm].tests)
-        row = self._first_seed(method, arm)
-        return (Setting(row["learning_rate"], row["confidence"]),)
+            config = search_of(make_method(method, 10), self.config.search)
+            return settings_of(config, ARMS[arm])
+        first = self._first_seed(method, arm)
+        chosen = [first[name] for name in ("row", "equal_utility") if name in first]
+        settings = [Setting(row["learning_rate"], row["confidence"]) for row in chosen]
+        return tuple(dict.fromkeys(settings))
 
     def _density(self, method: str) -> float:
         """The density of the random mask: what the feasible arm kept, so that both are alike."""
         if "feasible" not in self.config.arms:
             return 0.5
-        return round(self._first_seed(method, "feasible")["kept"], 4)
+        return round(self._first_seed(method, "feasible")["row"]["kept"], 4)
 
     def _first_seed(self, method: str, arm: str) -> dict[str, Any]:
-        return self.ledger.read(self._name(method, arm, seed=0))["row"]
+        return self.ledger.read(self._name(method, arm, seed=0))
 
 
-def _about(trial: Trial) -> dict[str, Any]:
-    kept = what_was_kept(trial.history, trial.steps)
-    return trial.setting._asdict() | {"steps": trial.steps, **kept, "note": trial.note}
+def _about(trial: Trial, steps: int) -> dict[str, Any]:
+    kept = what_was_kept(trial.history, steps)
+    return trial.setting._asdict() | {"steps": steps, **kept, "note": trial.note}
 
 
 def _tried(trial: Trial) -> dict[str, Any]:
-    return trial.setting._asdict() | {"steps": trial.steps, "gap": trial.gap}
+    return trial.setting._asdict() | {
+        "steps": trial.closest.look.step,
+        "gap": trial.closest.look.gap,
+    }

@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import Progress
+
+from feasible_jax.experiments.work_bar import work_bar
 
 
 @contextmanager
@@ -15,12 +16,10 @@ def training_bar(console: Console, epochs: int) -> Iterator[Callable[[str, int, 
     >>> with training_bar(Console(quiet=True), 2) as on_epoch:
     ...     on_epoch("original", 1, 2, 0.5)
     """
-    with Progress(console=console, disable=not console.is_terminal) as progress:
-        task = progress.add_task("training", total=epochs)
+    with work_bar(console, "training", epochs) as advance:
 
         def on_epoch(role: str, epoch: int, epochs: int, loss: float) -> None:
             del epoch, epochs
-            doing = f"training the {role} model, loss {loss:.3f}"
-            progress.update(task, description=doing, advance=1)
+            advance(f"training the {role} model, loss {loss:.3f}", 1)
 
         yield on_epoch

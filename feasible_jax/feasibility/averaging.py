@@ -5,32 +5,31 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from feasible_jax.feasibility.evidence import like, scalar, zeros_of
 from feasible_jax.feasibility.rule import Evidence
-from feasible_jax.moments.precision import accumulation_dtype
 
 
 class Average(NamedTuple):
     """A weighted average of the evidence so far; the newest batch weighs 1, each older one less.
 
     Attributes:
-      mean: mean gradients, one array a leaf.
+      mean: mean gradients, a tree shaped like the parameters.
       variance: variances of one observation, likewise.
       weight: the sum of the batches' weights, a scalar; 0 before the first.
       noise: the sum of ``weight^2 / count``: the average's squared standard error is
         ``variance * noise / weight^2``.
     """
 
-    mean: tuple[jax.Array, ...]
-    variance: tuple[jax.Array, ...]
+    mean: Any
+    variance: Any
     weight: jax.Array
     noise: jax.Array
 
 
-def empty_average(leaves: tuple[Any, ...]) -> Average:
-    """The average before any evidence, for leaves of these shapes and dtypes."""
-    zeros = tuple(jnp.zeros(leaf.shape, accumulation_dtype(leaf)) for leaf in leaves)
-    zero = jnp.zeros((), jnp.float32)
-    return Average(zeros, zeros, zero, zero)
+def empty_average(params: Any) -> Average:
+    """The average before any evidence, for parameters of these shapes and dtypes."""
+    mean, variance = (zeros_of(params, wide=True) for _ in range(2))
+    return Average(mean, variance, weight=scalar(), noise=scalar())
 
 
 def average_in(before: Average, fresh: Evidence, decay: float) -> tuple[Evidence, Average]:
@@ -46,7 +45,7 @@ def average_in(before: Average, fresh: Evidence, decay: float) -> tuple[Evidence
 
     Args:
       before: the average so far.
-      fresh: this batch's evidence, in the same order of leaves.
+      fresh: this batch's evidence, in the order of the leaves.
       decay: in [0, 1).
 
     >>> import jax.numpy as jnp
@@ -60,9 +59,10 @@ def average_in(before: Average, fresh: Evidence, decay: float) -> tuple[Evidence
     weight = kept + 1
 
     def mix(old, new):
-        return tuple(
-            (kept.astype(a.dtype) * a + b.astype(a.dtype)) / weight.astype(a.dtype)
-            for a, b in zip(old, new, strict=True)
+        return jax.tree.map(
+            lambda a, b: (kept.astype(a.dtype) * a + b.astype(a.dtype)) / weight.astype(a.dtype),
+            old,
+            like(old, new),
         )
 
     count = jnp.asarray(fresh.count, jnp.float32)
@@ -70,8 +70,9 @@ def average_in(before: Average, fresh: Evidence, decay: float) -> tuple[Evidence
     after = Average(
         mix(before.mean, fresh.mean), mix(before.variance, fresh.variance), weight, noise
     )
-    sound = [jnp.all(jnp.isfinite(leaf)) for leaf in (*after.mean, *after.variance)]
+    mean, variance = jax.tree.leaves(after.mean), jax.tree.leaves(after.variance)
+    sound = [jnp.all(jnp.isfinite(leaf)) for leaf in (*mean, *variance)]
     sound = jnp.all(jnp.stack([count > 1, jnp.isfinite(count), *sound]))
     kept_average = jax.tree.map(lambda new, old: jnp.where(sound, new, old), after, before)
     effective = jnp.where(count > 1, weight * weight / noise, count)
-    return Evidence(after.mean, after.variance, effective), kept_average
+    return Evidence(tuple(mean), tuple(variance), effective), kept_average

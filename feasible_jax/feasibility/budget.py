@@ -1,5 +1,6 @@
 """The budget rule: spend a bounded change of utility where it buys the most forgetting."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -16,15 +17,16 @@ from feasible_jax.feasibility.curvature import (
 from feasible_jax.feasibility.rule import Proposal, Rule, Selection, check_decay
 from feasible_jax.moments.precision import accumulation_dtype
 
-# Passes over a sample of the coordinates, over all of them, and how many coordinates are a sample.
-_SAMPLE_PASSES, _PASSES, _SAMPLE = 24, 4, 2**14
+# Passes of a bisection over a sample of the coordinates, how many coordinates are a sample, and how
+# many multipliers more are tried on all.
+_PASSES, _SAMPLE, _SECANTS = 24, 2**14, 2
+# How much of a bracket a secant leaves for its bend, and how far to look where there is no bracket.
+_MARGIN, _ASIDE = 0.1, 0.5
 # Not worth a sample: fewer than so many coordinates for each in it.
 _SMALL = 8
 # Multipliers are ``sinh(x) / 8`` times the ratio of progress to cost, ``x`` up to the widest: even
 # steps near 0, where nearly everything fits, and even ratios far from it.
 _WIDEST, _NEAR = 30.0, 0.125
-# How far from a sample's multiplier that of all coordinates is searched for, and tried once more.
-_AROUND, _BEYOND = 0.5, 2.0
 
 
 def budget(
@@ -141,39 +143,84 @@ def _items(proposal: Proposal, costs: dict[str, _Cost]) -> _Items:
 def _marginal(cost: _Cost, leaf: int) -> jax.Array:
     """What one more coordinate adds to the bound, where all that lower the price are kept."""
     cheap = tuple(price < 0 for price in cost.price)
-    spread = jnp.sqrt(_total(cost.noise, cheap))
+    spread = jnp.sqrt(_totals((cost.noise,), cheap)[0])
     slope = cost.critical / (2 * jnp.where(spread > 0, spread, jnp.inf))
     return cost.price[leaf] + slope.astype(cost.price[leaf].dtype) * cost.noise[leaf]
 
 
 def _solve(items: _Items, tau: float) -> tuple[jax.Array, ...]:
-    """The mask of the smallest multiplier that meets the budget."""
-    scale = _ratio_of_sums(items)
-    # First on a sample, where a pass costs nothing; the budget is met on all coordinates.
-    low, high = _bisect(_sample(items), tau, scale, 0.0, _WIDEST, _SAMPLE_PASSES)
-    beyond = high + _BEYOND
-    if _stride(sum(leaf.size for leaf in items.progress)) > 1:
-        low, high = jnp.maximum(low - _AROUND, 0), high + _AROUND
-        low, high = _bisect(items, tau, scale, low, high, _PASSES)
-    candidates = jnp.stack([jnp.zeros_like(high), high, beyond, jnp.full_like(high, _WIDEST)])
-    fits = jnp.stack([_fits(items, tau, _multiplier(scale, c)) for c in candidates])
-    keep = _keep(items, _multiplier(scale, candidates[jnp.argmax(fits)]))
-    # To keep nothing is better than to lose progress.
-    good = jnp.any(fits) & (_total(items.progress, keep) >= 0)
+    """The mask of a small multiplier that meets the budget, if not the smallest.
+
+    The multiplier is searched for on a sample, where a pass costs nothing, and the budget is met on
+    all coordinates: what the sample's bound was wrong by at the first multiplier is made up for at
+    the second, and a secant does the rest.
+    """
+    sample = _sample(items)
+    scale = _ratio_of_sums(sample)
+
+    def over(x, these=items):
+        return _over(these, tau, _multiplier(scale, x))
+
+    first = _bisect(lambda x: over(x, sample))
+    bracket = _narrowed(_Bracket(), first, over(first))
+    if sample is not items:
+        gap = over(first) - over(first, sample)
+        second = _bisect(lambda x: over(x, sample) + gap)
+        bracket = _narrowed(bracket, second, over(second))
+        for _ in range(_SECANTS):
+            x = _between(bracket)
+            bracket = _narrowed(bracket, x, over(x))
+    # Seldom: a sample says nothing of what a few coordinates decide.
+    found = bracket.met < _WIDEST
+    best = jax.lax.cond(found, lambda: bracket.met, lambda: _bisect(over))
+    keep = _keep(items, _multiplier(scale, best))
+    # To keep nothing is better than to lose progress, or to miss the budget.
+    good = (best < _WIDEST) & (_totals((items.progress,), keep)[0] >= 0)
     return tuple(k & good for k in keep)
 
 
-def _bisect(items: _Items, tau: float, scale, low, high, passes: int):
-    """Between two multipliers: budgets are missed at ``low``, met at ``high``."""
+class _Bracket(NamedTuple):
+    """The largest multiplier known to miss the budget, the smallest to meet it, and by how much."""
+
+    missed: Any = 0.0
+    excess: Any = jnp.inf
+    met: Any = _WIDEST
+    left: Any = jnp.inf
+
+
+def _narrowed(bracket: _Bracket, x: jax.Array, over: jax.Array) -> _Bracket:
+    worst = jnp.max(over)  # NaN misses
+    fits = worst <= 0
+    below, above = ~fits & (x >= bracket.missed), fits & (x <= bracket.met)
+    return _Bracket(
+        jnp.where(below, x, bracket.missed),
+        jnp.where(below, worst, bracket.excess),
+        jnp.where(above, x, bracket.met),
+        jnp.where(above, -worst, bracket.left),
+    )
+
+
+def _between(bracket: _Bracket) -> jax.Array:
+    """Where a secant meets the budget and a little beyond, or a step to the side not yet known."""
+    total = bracket.excess + bracket.left
+    share = jnp.where(jnp.isfinite(total), bracket.excess / total, 0)
+    secant = bracket.missed + (share + _MARGIN * (1 - share)) * (bracket.met - bracket.missed)
+    known = jnp.isfinite(bracket.excess), jnp.isfinite(bracket.left)
+    aside = jnp.where(known[0], bracket.missed + _ASIDE, jnp.maximum(bracket.met - _ASIDE, 0))
+    return jnp.where(known[0] & known[1], secant, aside)
+
+
+def _bisect(over: Callable[[jax.Array], jax.Array]) -> jax.Array:
+    """About the smallest multiplier at which nothing is over; the widest where there is none."""
 
     def halve(_, ends):
         low, high = ends
         middle = (low + high) / 2
-        fits = _fits(items, tau, _multiplier(scale, middle))
+        fits = jnp.all(over(middle) <= 0)
         return jnp.where(fits, low, middle), jnp.where(fits, middle, high)
 
-    ends = jnp.asarray(low, jnp.float32), jnp.asarray(high, jnp.float32)
-    return jax.lax.fori_loop(0, passes, halve, ends)
+    ends = jnp.float32(0), jnp.float32(_WIDEST)
+    return jax.lax.fori_loop(0, _PASSES, halve, ends)[1]
 
 
 def _multiplier(scale: jax.Array, x: Any) -> jax.Array:
@@ -187,19 +234,31 @@ def _keep(items: _Items, multiplier: jax.Array) -> tuple[jax.Array, ...]:
     )
 
 
-def _fits(items: _Items, tau: float, multiplier: jax.Array) -> jax.Array:
+def _over(items: _Items, tau: float, multiplier: jax.Array) -> jax.Array:
+    """By how much each bound exceeds the budget."""
     keep = _keep(items, multiplier)
-    within = []
+    excess = []
     for cost in items.costs.values():
-        price, noise = _total(cost.price, keep), _total(cost.noise, keep)
-        bound = price + cost.critical * jnp.sqrt(noise)
-        within.append(bound <= tau)
-    return jnp.all(jnp.stack(within))
+        price, noise = _totals((cost.price, cost.noise), keep)
+        excess.append(price + cost.critical * jnp.sqrt(noise) - tau)
+    return jnp.stack(excess)
 
 
-def _total(values: tuple[jax.Array, ...], keep: tuple[jax.Array, ...]) -> jax.Array:
-    sums = [jnp.sum(jnp.where(k, v, 0)) for k, v in zip(keep, values, strict=True)]
-    return sum((s.astype(jnp.float32) for s in sums), jnp.float32(0))
+def _totals(trees: tuple[tuple[jax.Array, ...], ...], keep: tuple[jax.Array, ...]) -> jax.Array:
+    """Sums over what is kept, one a tree, each leaf of all trees read in one pass."""
+    total = jnp.zeros(len(trees), jnp.float32)
+    for k, *values in zip(keep, *trees, strict=True):
+        zero = jnp.zeros((), values[0].dtype)
+        masked = tuple(jnp.where(k, v, zero) for v in values)
+        # Row by row first, which the cores share.
+        axes = tuple(range(1 if k.ndim > 1 else 0, k.ndim))
+        rows = jax.lax.reduce(masked, (zero,) * len(values), _add_each, axes)
+        total += jnp.stack([jnp.sum(row).astype(jnp.float32) for row in rows])
+    return total
+
+
+def _add_each(these, those):
+    return tuple(a + b for a, b in zip(these, those, strict=True))
 
 
 def _ratio_of_sums(items: _Items) -> jax.Array:
@@ -214,6 +273,8 @@ def _ratio_of_sums(items: _Items) -> jax.Array:
 def _sample(items: _Items) -> _Items:
     """Every k-th coordinate, so that about as many are left as one looks at for nothing."""
     stride = _stride(sum(leaf.size for leaf in items.progress))
+    if stride == 1:
+        return items
 
     def thin(leaves):
         return tuple(leaf.reshape(-1)[::stride] for leaf in leaves)

@@ -9,8 +9,9 @@ import optax
 
 from feasible_jax.alignment import DEFAULT_TEST, MeanTest, resolve_mean_test
 from feasible_jax.feasibility.constraints import Constraint, parse_constraints
-from feasible_jax.feasibility.evidence import is_hole
-from feasible_jax.feasibility.feasible_updates import Requirements
+from feasible_jax.feasibility.evidence import is_hole, scalar
+from feasible_jax.feasibility.requirements import Requirements
+from feasible_jax.moments.shards import automatic
 
 CHANGES = ("loss", "direction")
 
@@ -134,10 +135,17 @@ def certify_updates(
 
     def init(params: Any) -> Any:
         del params
-        none, zero = jnp.zeros((), jnp.int32), jnp.zeros((), jnp.float32)
-        p_value = {c.name: jnp.ones((), jnp.float32) for c in constraints}
         return CertifyUpdatesState(
-            none, jnp.zeros((), bool), zero, p_value, zero, zero, none, none, none, requires
+            step=scalar(jnp.int32),
+            accepted=scalar(bool),
+            scale=scalar(),
+            p_value={c.name: jnp.ones((), jnp.float32) for c in constraints},
+            level=scalar(),
+            spent=scalar(),
+            tests=scalar(jnp.int32),
+            abstentions=scalar(jnp.int32),
+            abstentions_in_a_row=scalar(jnp.int32),
+            requires=requires,
         )
 
     def update(updates: Any, state: Any, params: Any = None, **extra_args: Any) -> tuple[Any, Any]:
@@ -247,7 +255,8 @@ def _p_value(
             weights = _gather((weights != 0).astype(values.dtype), axis_name)
     sign = jnp.asarray(constraint.sign, values.dtype)
     harm = sign * values - jnp.asarray(tolerance, values.dtype)
-    return test.p_value(harm, weights, population_size).astype(jnp.float32)
+    p_value = automatic(lambda x, w: test.p_value(x, w, population_size), 0)
+    return p_value(harm, weights).astype(jnp.float32)
 
 
 def _gather(values: jax.Array, axis_name: str | tuple[str, ...]) -> jax.Array:

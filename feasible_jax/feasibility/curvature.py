@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from feasible_jax.alignment import DECREASE
-from feasible_jax.feasibility.evidence import zeros_of
+from feasible_jax.feasibility.evidence import like, scalar, zeros_of
 from feasible_jax.feasibility.rule import Evidence, Proposal
 from feasible_jax.moments.precision import accumulation_dtype
 
@@ -28,8 +28,8 @@ class CurvatureState(NamedTuple):
       rise: decayed sum of the observed rises of the slope.
       noise: decayed sum of their squared standard errors.
       priced: decayed sum of the rises that a rate of 1 prices.
-      params: the parameters before the last step, one array a leaf.
-      step: the step before that, likewise.
+      params: the parameters before the last step.
+      step: the step before that, a tree like theirs.
       slope: the slope along ``step`` at its end.
       error: its squared standard error.
       steps: number of steps so far.
@@ -39,8 +39,8 @@ class CurvatureState(NamedTuple):
     rise: jax.Array
     noise: jax.Array
     priced: jax.Array
-    params: tuple[jax.Array, ...]
-    step: tuple[jax.Array, ...]
+    params: Any
+    step: Any
     slope: jax.Array
     error: jax.Array
     steps: jax.Array
@@ -61,11 +61,16 @@ def init_curvature(curvature: Curvature) -> Callable[[Any], Any]:
     def init(params):
         if curvature != "adaptive":
             return ()
-        zero = jnp.zeros((), jnp.float32)
-        leaves = zeros_of(params)  # not the parameters' own buffers, which may be donated
-        steps = tuple(jnp.zeros(leaf.shape, accumulation_dtype(leaf)) for leaf in leaves)
         return CurvatureState(
-            jnp.float32(_START), zero, zero, zero, leaves, steps, zero, zero, jnp.int32(0)
+            rate=jnp.float32(_START),
+            rise=scalar(),
+            noise=scalar(),
+            priced=scalar(),
+            params=zeros_of(params),  # not their own buffers, which may be donated
+            step=zeros_of(params, wide=True),
+            slope=scalar(),
+            error=scalar(),
+            steps=scalar(jnp.int32),
         )
 
     return init
@@ -89,14 +94,15 @@ def curvature_rate(curvature: Curvature, proposal: Proposal, state: Any) -> tupl
         return curvature, state
     if proposal.params is None:
         raise TypeError("curvature='adaptive' follows the parameters: pass params to update().")
+    before, step = jax.tree.leaves(state.params), jax.tree.leaves(state.step)
     last = tuple(
         new.astype(accumulation_dtype(new)) - old.astype(accumulation_dtype(old))
-        for new, old in zip(proposal.params, state.params, strict=True)
+        for new, old in zip(proposal.params, before, strict=True)
     )
-    now, now_error = _slope(proposal, state.step)
+    now, now_error = _slope(proposal, step)
     rise = _DECAY * state.rise + now - state.slope
     noise = _DECAY * _DECAY * state.noise + now_error + state.error
-    priced = _DECAY * state.priced + _priced(proposal, state.step, last)
+    priced = _DECAY * state.priced + _priced(proposal, step, last)
     sound = (state.steps > 1) & jnp.isfinite(rise) & jnp.isfinite(noise) & jnp.isfinite(priced)
     rise, noise, priced = (
         jnp.where(sound, new, old)
@@ -113,10 +119,11 @@ def curvature_rate(curvature: Curvature, proposal: Proposal, state: Any) -> tupl
     down = jnp.where(low > 0, jnp.maximum(high, _SLOWLY * state.rate), state.rate)
     rate = jnp.clip(jnp.maximum(jnp.minimum(state.rate, down), low), _LEAST, _MOST)
     rate = jnp.where(sound & known, rate, state.rate)
-    params = tuple(
-        new.astype(old.dtype) for new, old in zip(proposal.params, state.params, strict=True)
-    )
-    after = CurvatureState(rate, rise, noise, priced, params, last, slope, error, state.steps + 1)
+    here = [new.astype(old.dtype) for new, old in zip(proposal.params, before, strict=True)]
+    after = CurvatureState(
+        rate, rise, noise, priced, like(state.params, here), like(state.step, last), slope, error,
+        state.steps + 1,
+    )  # fmt: skip
     return rate, after
 
 

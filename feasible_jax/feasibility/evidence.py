@@ -1,5 +1,6 @@
 """Evidence as users hand it over, checked against the updates and laid out leaf by leaf."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -23,10 +24,67 @@ def leaf_paths(updates: Any) -> tuple[list[tuple[str, Any]], Any]:
     return named, treedef
 
 
-def zeros_of(params: Any) -> tuple[jax.Array, ...]:
-    """A zero for each leaf of a tree, of which no more than shapes and dtypes may be known."""
-    leaves = [leaf for _, leaf in leaf_paths(params)[0] if not is_hole(leaf)]
-    return tuple(jnp.zeros_like(leaf, dtype=jnp.result_type(leaf)) for leaf in leaves)
+def filled(treedef: Any, named: list[tuple[str, Any]], values: Sequence[Any]) -> Any:
+    """A tree of the values, in the order of its leaves, with the holes where they were."""
+    remaining = iter(values)
+    return treedef.unflatten([leaf if is_hole(leaf) else next(remaining) for _, leaf in named])
+
+
+def like(tree: Any, leaves: Sequence[Any]) -> Any:
+    """A tree of the same structure with other leaves; holes are no leaves."""
+    return jax.tree.unflatten(jax.tree.structure(tree), leaves)
+
+
+def zeros_of(params: Any, *, wide: bool = False) -> Any:
+    """A tree of zeros like one of which no more than shapes and dtypes may be known.
+
+    States hold what is shaped like the parameters as such a tree: ``optax.tree.map_params`` then
+    finds it, for those who place optimizer states on a mesh.
+
+    Args:
+      params: the tree.
+      wide: whether in the dtype of sums over examples, instead of the tree's own.
+
+    >>> zeros_of({"w": jnp.ones(2, jnp.bfloat16)}, wide=True)
+    {'w': Array([0., 0.], dtype=float32)}
+    """
+
+    def zeros(leaf):
+        zero = jnp.zeros_like(leaf, dtype=jnp.result_type(leaf))
+        return jnp.zeros_like(zero, dtype=accumulation_dtype(zero)) if wide else zero
+
+    return jax.tree.map(zeros, params)
+
+
+def scalar(dtype: Any = jnp.float32) -> jax.Array:
+    """A zero of its own: a state that holds one buffer twice cannot be donated."""
+    return jnp.zeros((), dtype)
+
+
+def check_real(what: str, named: list[tuple[str, Any]]) -> None:
+    """Raise if a leaf is complex: up and down, which all tests ask about, are not defined there."""
+    for path, leaf in named:
+        if not is_hole(leaf) and jnp.issubdtype(jnp.result_type(leaf), jnp.complexfloating):
+            raise TypeError(
+                f"{what} at {path!r} are complex ({jnp.result_type(leaf)}): tests are defined for "
+                "real parameters; hold real and imaginary parts as two real arrays."
+            )
+
+
+def evidence_of(name: str, given: Mapping[str, Any], updates: Any, needs: str) -> Evidence:
+    """The evidence of one constraint among the extra arguments of ``update``.
+
+    Raises:
+      TypeError: if it is missing; and whatever ``read_evidence`` raises.
+    """
+    if needs == "nothing":
+        return Evidence((), (), 0)
+    if given.get(name) is None:
+        raise TypeError(
+            f"update() is missing the evidence {name!r}: pass {name}=..., a GradientMoments or a "
+            "tree of per-example gradients (every leaf (B, *param.shape))."
+        )
+    return read_evidence(name, given[name], updates, needs)
 
 
 def read_evidence(name: str, given: Any, updates: Any, needs: str) -> Evidence:

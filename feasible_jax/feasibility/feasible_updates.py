@@ -1,7 +1,6 @@
 """The Optax transformation: mask an update to the part that is probably aligned with what holds."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from numbers import Real
 from typing import Any, NamedTuple
 
@@ -11,28 +10,19 @@ import optax
 
 from feasible_jax.alignment import TESTS, critical_value_at
 from feasible_jax.feasibility.averaging import average_in, empty_average
-from feasible_jax.feasibility.constraints import Constraint, parse_constraints
+from feasible_jax.feasibility.constraints import parse_constraints
 from feasible_jax.feasibility.coordinatewise import coordinatewise
-from feasible_jax.feasibility.evidence import is_hole, leaf_paths, read_evidence, zeros_of
-from feasible_jax.feasibility.rule import Evidence, Proposal, Rule, Selection, selected
-
-
-@jax.tree_util.register_static
-@dataclass(frozen=True)
-class Requirements:
-    """What a transformation wants to be told at each update; no array, so no leaf of the state.
-
-    Attributes:
-      constraints: what must hold; their names are the keyword arguments of ``update``.
-      needs: the cheapest kind of evidence that will do, see ``Rule.needs``.
-
-    >>> state = feasible_updates(decrease=("retain",)).init(jnp.zeros(2))
-    >>> state.requires.needs, state.requires.constraints[0].name
-    ('moments', 'retain')
-    """
-
-    constraints: tuple[Constraint, ...]
-    needs: str
+from feasible_jax.feasibility.evidence import (
+    check_real,
+    evidence_of,
+    filled,
+    is_hole,
+    leaf_paths,
+    scalar,
+)
+from feasible_jax.feasibility.requirements import Requirements
+from feasible_jax.feasibility.rule import Proposal, Rule, Selection, selected
+from feasible_jax.moments.shards import automatic
 
 
 class FeasibleUpdatesState(NamedTuple):
@@ -133,28 +123,37 @@ def feasible_updates(
     requires = Requirements(constraints, rule.needs)
 
     def init(params: Any) -> Any:
-        zero = jnp.zeros((), jnp.float32)
         named, treedef = leaf_paths(params)
+        if rule.needs != "nothing":
+            check_real("params", named)
         average = {}
         if rule.evidence_decay:
-            average = {c.name: empty_average(zeros_of(params)) for c in constraints}
+            average = {c.name: empty_average(params) for c in constraints}
         return FeasibleUpdatesState(
-            step=jnp.zeros((), jnp.int32),
-            kept=zero,
-            kept_per_leaf=treedef.unflatten([leaf if is_hole(leaf) else zero for _, leaf in named]),
-            pass_rate={c.name: zero for c in constraints},
-            confidence=zero,
-            level=zero,
-            expected_false=zero,
+            step=scalar(jnp.int32),
+            kept=scalar(),
+            kept_per_leaf=filled(treedef, named, [scalar() for _ in named]),
+            pass_rate={c.name: scalar() for c in constraints},
+            confidence=scalar(),
+            level=scalar(),
+            expected_false=scalar(),
             average=average,
             rule_state=rule.init(params),
             requires=requires,
         )
 
     def update(updates: Any, state: Any, params: Any = None, **extra_args: Any) -> tuple[Any, Any]:
+        given = {c.name: extra_args.get(c.name) for c in constraints}
+        # On an explicit mesh updates and evidence may lie differently, and rules cut them up.
+        apply = automatic(masked_update, (updates, state))
+        return apply(updates, state, params, given)
+
+    def masked_update(updates, state, params, given):
         named, treedef = leaf_paths(updates)
+        if rule.needs != "nothing":
+            check_real("updates", named)
         real = [(path, jnp.asarray(leaf)) for path, leaf in named if not is_hole(leaf)]
-        fresh = {c.name: _evidence(c.name, extra_args, updates, rule.needs) for c in constraints}
+        fresh = {c.name: evidence_of(c.name, given, updates, rule.needs) for c in constraints}
         evidence, average = dict(fresh), dict(state.average)
         for name, before in state.average.items():
             evidence[name], average[name] = average_in(before, fresh[name], rule.evidence_decay)
@@ -180,7 +179,7 @@ def feasible_updates(
         new_state = FeasibleUpdatesState(
             step=jnp.asarray(optax.safe_increment(state.step)),
             kept=kept,
-            kept_per_leaf=_fill(treedef, named, per_leaf),
+            kept_per_leaf=filled(treedef, named, per_leaf),
             pass_rate=pass_rate,
             confidence=trusted,
             level=level,
@@ -189,20 +188,9 @@ def feasible_updates(
             rule_state=rule_state,
             requires=requires,
         )
-        return _fill(treedef, named, masked), new_state
+        return filled(treedef, named, masked), new_state
 
     return optax.GradientTransformationExtraArgs(init, update)
-
-
-def _evidence(name: str, given: dict[str, Any], updates: Any, needs: str) -> Evidence:
-    if needs == "nothing":
-        return Evidence((), (), 0)
-    if given.get(name) is None:
-        raise TypeError(
-            f"update() is missing the evidence {name!r}: pass {name}=..., a GradientMoments or a "
-            "tree of per-example gradients (every leaf (B, *param.shape))."
-        )
-    return read_evidence(name, given[name], updates, needs)
 
 
 def _leaves_like(params: Any, named: list, treedef: Any) -> tuple[jax.Array, ...] | None:
@@ -254,9 +242,3 @@ def _fractions(selection: Selection, proposal: Proposal):
 
 def _ratio(part: jax.Array, whole: jax.Array) -> jax.Array:
     return jnp.where(whole > 0, part / jnp.maximum(whole, 1), 0)
-
-
-def _fill(treedef: Any, named: list, values: Sequence) -> Any:
-    """A tree with the values at the leaves and the holes where they were."""
-    remaining = iter(values)
-    return treedef.unflatten([leaf if is_hole(leaf) else next(remaining) for _, leaf in named])

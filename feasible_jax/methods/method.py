@@ -16,6 +16,7 @@ class Problem(NamedTuple):
       predict_fn: ``(params, inputs) -> logits``, or None where the caller has none.
       original_params: the parameters before unlearning.
       extras: what the method's own ``prepare`` left for its objectives, a tree of arrays.
+      beside: the row of ``Prepared.beside`` that goes with the example that the objective sees.
 
     >>> Problem(lambda params, example: params * example, None, 2.0).loss_fn(3.0, 4.0)
     12.0
@@ -25,6 +26,7 @@ class Problem(NamedTuple):
     predict_fn: Callable[[Any, Any], jax.Array] | None
     original_params: Any
     extras: Any = None
+    beside: Any = None
 
 
 class Prepared(NamedTuple):
@@ -34,9 +36,12 @@ class Prepared(NamedTuple):
       extras: a tree of arrays that its objectives find as ``problem.extras``.
       params: the parameters that the run begins with, of the original's structure, shapes and
         dtypes; None to begin with the original.
-      mask: numbers shaped like the parameters, or like nothing (scalars), by which every update is
-        multiplied after the optimizer, so that neither momentum nor weight decay slips past; None
-        for no mask.
+      mask: numbers or booleans shaped like the parameters, or like nothing (scalars), by which
+        every update is multiplied after the optimizer, so that neither momentum nor weight decay
+        slips past; None for no mask.
+      beside: by the set's name, a tree of arrays with one row for each of its examples, such as a
+        label of the method's own; an objective on that set finds its example's row as
+        ``problem.beside``. None where nothing goes with the examples.
 
     >>> Prepared(extras={"teacher": 1.0}).params is None
     True
@@ -45,6 +50,7 @@ class Prepared(NamedTuple):
     extras: Any = None
     params: Any = None
     mask: Any = None
+    beside: Any = None
 
 
 class Objective(NamedTuple):

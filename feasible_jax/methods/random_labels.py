@@ -4,9 +4,13 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
-from feasible_jax.methods.labels import label_of_pair, relabel_pair
+from feasible_jax.methods.labels import (
+    check_num_classes,
+    draw_wrong_label,
+    label_of_pair,
+    relabel_pair,
+)
 from feasible_jax.methods.method import Method, Objective, Problem
 
 
@@ -19,7 +23,8 @@ def random_labels(
 
     RL (Golatkar et al., 2020; the inner method of SalUn, Fan et al., 2024). A label is drawn
     uniformly from the classes other than the example's own: never the true one, unless the example
-    carries a wrong label itself, whose right one is then among the draws.
+    carries a wrong label itself, whose right one is then among the draws. ``amnesiac`` draws them
+    once.
 
     Args:
       num_classes: the number of classes, at least 2.
@@ -35,15 +40,11 @@ def random_labels(
     >>> random_labels(10).weights
     (1.0, 1.0)
     """
-    if num_classes < 2:
-        raise ValueError(f"num_classes={num_classes}: a wrong label needs at least 2 classes.")
+    check_num_classes(num_classes)
 
     def loss(problem: Problem, params, example, key):
-        label = label_of(example)
-        # In 32 bits, where the sum of a label and a shift cannot wrap around as it may in 8.
-        shift = jax.random.randint(key, (), 1, num_classes, jnp.int32)
-        wrong = (label.astype(jnp.int32) + shift) % num_classes
-        return problem.loss_fn(params, relabel(example, wrong.astype(label.dtype)))
+        wrong = draw_wrong_label(key, label_of(example), num_classes)
+        return problem.loss_fn(params, relabel(example, wrong))
 
     objectives = (
         Objective("forget, wrong labels", "forget", loss),

@@ -1,7 +1,6 @@
 """Train a classifier: AdamW with a cosine decay, one compiled function a step."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import jax
@@ -57,20 +56,19 @@ def train(
     >>> print(model.apply(params, inputs).argmax(-1))
     [0 1 2 3]
     """
-    _check(model, examples, epochs, batch_size)
+    check_training(model, examples, epochs, batch_size)
     rng = np.random.default_rng(seed)
     data = Examples(jnp.asarray(examples.inputs), jnp.asarray(examples.labels))
     count = len(data.labels)
     batch_size = min(batch_size, count)
     steps = -(-count // batch_size)
-    progress = np.linspace(0, 1, epochs * steps, endpoint=False, dtype=np.float32)
-    rates = learning_rate * (1 + np.cos(np.pi * progress)) / 2
+    rates = decaying_rates(learning_rate, epochs, steps)
     params = model.init(jax.random.key(seed))
-    opt_state = _optimizer(learning_rate, weight_decay).init(params)
-    for epoch in range(1, epochs + 1):
+    opt_state = adamw(learning_rate, weight_decay).init(params)
+    for epoch, rates_of_epoch in enumerate(rates, start=1):
         losses = []
-        batches = np.resize(rng.permutation(count), (steps, batch_size))
-        for batch, rate in zip(batches, rates[(epoch - 1) * steps :], strict=False):
+        batches = shuffled_batches(rng, count, steps, batch_size)
+        for batch, rate in zip(batches, rates_of_epoch, strict=True):
             params, opt_state, loss = _train_step(
                 model, params, opt_state, data, batch, rate, weight_decay
             )
@@ -81,14 +79,35 @@ def train(
     return params
 
 
-def _optimizer(learning_rate: Any, weight_decay: Any) -> optax.GradientTransformation:
+def decaying_rates(learning_rate: float, epochs: int, steps: int) -> np.ndarray:
+    """The learning rate of each step, ``(epochs, steps)``, along half a cosine to 0.
+
+    >>> decaying_rates(0.5, epochs=2, steps=1).round(3).tolist()
+    [[0.5], [0.25]]
+    """
+    progress = np.linspace(0, 1, epochs * steps, endpoint=False, dtype=np.float32)
+    return (learning_rate * (1 + np.cos(np.pi * progress)) / 2).reshape(epochs, steps)
+
+
+def shuffled_batches(
+    rng: np.random.Generator, count: int, steps: int, batch_size: int
+) -> np.ndarray:
+    """An epoch of rows, ``(steps, batch_size)``, filled up from the front of the same shuffle.
+
+    >>> rows = shuffled_batches(np.random.default_rng(0), count=4, steps=2, batch_size=3)
+    >>> rows.shape, sorted(np.bincount(rows.ravel()).tolist())
+    ((2, 3), [1, 1, 2, 2])
+    """
+    return np.resize(rng.permutation(count), (steps, batch_size))
+
+
+def adamw(learning_rate: Any, weight_decay: Any) -> optax.GradientTransformation:
+    """The optimizer of every training here; its state does not depend on the rates."""
     return optax.adamw(learning_rate, weight_decay=weight_decay)
 
 
-# One call a step, not lax.scan over them: inside a loop XLA runs the gradients of convolutions
-# about ten times slower on CPU (https://github.com/jax-ml/jax/issues/12868).
-@partial(jax.jit, static_argnums=0, donate_argnums=(1, 2))
-def _train_step(model, params, opt_state, data, batch, learning_rate, weight_decay):
+def training_step(model, params, opt_state, data, batch, learning_rate, weight_decay):
+    """One step on the rows ``batch`` of ``data``: parameters, optimizer state and mean loss."""
     example_loss = cross_entropy(model)
 
     def batch_loss(params):
@@ -98,9 +117,14 @@ def _train_step(model, params, opt_state, data, batch, learning_rate, weight_dec
     loss, grads = jax.value_and_grad(batch_loss)(params)
     # optax raises its float decay to an integer power, which strict promotion refuses.
     with jax.numpy_dtype_promotion("standard"):
-        optimizer = _optimizer(learning_rate, weight_decay)
+        optimizer = adamw(learning_rate, weight_decay)
         updates, opt_state = optimizer.update(grads, opt_state, params)
     return optax.apply_updates(params, updates), opt_state, loss
+
+
+# One call a step, not lax.scan over them: inside a loop XLA runs the gradients of convolutions
+# about ten times slower on CPU (https://github.com/jax-ml/jax/issues/12868).
+_train_step = jax.jit(training_step, static_argnums=0, donate_argnums=(1, 2))
 
 
 def _finite_mean(losses: list[Any], params: Any, where: str) -> float:
@@ -114,7 +138,8 @@ def _finite_mean(losses: list[Any], params: Any, where: str) -> float:
     return mean_loss
 
 
-def _check(model: Model, examples: Examples, epochs: int, batch_size: int) -> None:
+def check_training(model: Model, examples: Examples, epochs: int, batch_size: int) -> None:
+    """Raise a ``ValueError`` that says why a model cannot be trained so, before it is."""
     labels = np.asarray(examples.labels)
     if len(labels) == 0 or np.shape(examples.inputs)[:1] != labels.shape:
         raise ValueError(

@@ -5,15 +5,24 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import NamedSharding
 
-from feasible_jax.moments.gradient_moments import moments_from_per_example
+from feasible_jax.moments.gradient_moments import GradientMoments, moments_from_per_example
 from feasible_jax.moments.grouped import grouped_moments
+from feasible_jax.moments.merging import reduce_moments
 from feasible_jax.moments.microbatch import microbatch_moments
 from feasible_jax.moments.per_example import (
     check_batch,
     check_params,
     per_example_gradients,
     vary_like,
+)
+from feasible_jax.moments.shards import (
+    Spread,
+    automatic,
+    by_shard,
+    laid_out_like,
+    spread_of,
 )
 from feasible_jax.moments.structured import (
     Program,
@@ -34,6 +43,7 @@ def grad_moments(
     third: bool = False,
     return_losses: bool = False,
     has_aux: bool = False,
+    batch_sharding: NamedSharding | None = None,
 ) -> Callable[..., Any]:
     """A function that takes the mean and variance of per-example gradients of a batch.
 
@@ -59,6 +69,10 @@ def grad_moments(
       third: also take third central moments, see ``GradientMoments`` and ``skewness``.
       return_losses: also return the losses of the examples, which the gradients need anyway.
       has_aux: also return what the loss returns beside its value, stacked over the examples.
+      batch_sharding: how the batch is spread over a mesh. Every device then takes the moments of
+        its own examples (``microbatch_size`` of them at a time), and a few times the size of the
+        parameters crosses the mesh, whatever ``B``. On an explicit mesh the batch's type says it;
+        on an automatic mesh and with None, the compiler has to find a way by itself.
 
     Returns:
       ``(params, batch, weights=None) -> GradientMoments``; ``(losses, GradientMoments)`` with
@@ -69,8 +83,9 @@ def grad_moments(
 
     Raises:
       ValueError: for an unknown strategy, params without leaves, an empty or ragged batch,
-        ``weights`` of the wrong shape, a loss that is not a scalar, or a loss that normalises with
-        statistics of the batch, which leaves no gradient of one example.
+        ``weights`` of the wrong shape, a batch that does not divide over its mesh axes, a loss that
+        is not a scalar, or a loss that normalises with statistics of the batch, which leaves no
+        gradient of one example.
       TypeError: if a parameter is not of a real floating dtype.
 
     >>> import jax.numpy as jnp
@@ -91,10 +106,21 @@ def grad_moments(
         params = jax.tree.map(jnp.asarray, params)
         batch = jax.tree.map(jnp.asarray, batch)
         check_params(params)
-        size = check_batch(batch, weights)
+        check_batch(batch, weights)
+        given = None if weights is None else jnp.asarray(weights)
+        spread = spread_of(batch, batch_sharding)
+        if spread is None:
+            extras, moments = take(params, batch, given)
+        elif strategy == "grouped":
+            extras, moments = _automatically(take, spread, third, params, batch, given)
+        else:
+            extras, moments = _shard_by_shard(take, spread, params, batch, given)
+        return (*extras, moments) if extras else moments
+
+    def take(params, batch, given):
+        size = check_batch(batch, given)
         params = vary_like(params, batch)
         program = check_loss(loss_fn, params, batch, has_aux=has_aux)
-        given = None if weights is None else jnp.asarray(weights)
         chunk = min(microbatch_size, size)
         if strategy == "vmap":
             result, grads = per_example_gradients(loss_fn, params, batch, has_aux=has_aux)
@@ -111,9 +137,36 @@ def grad_moments(
             )
         losses, aux = result if has_aux else (result, None)
         extras = [*([losses] if return_losses else []), *([aux] if has_aux else [])]
-        return (*extras, moments) if extras else moments
+        return extras, moments
 
     return moments_of
+
+
+def _shard_by_shard(take, spread: Spread, params, batch, weights) -> tuple[Any, GradientMoments]:
+    """Moments of every shard, merged: twice the size of the parameters crosses the mesh."""
+
+    def of_shard(*args):
+        extras, moments = take(*args)
+        return extras, reduce_moments(moments, spread.axes)
+
+    extras, moments = by_shard(of_shard, spread, (True, False))(params, batch, weights)
+    parts = {
+        name: jax.tree.map(laid_out_like, getattr(moments, name), params)
+        for name in ("mean", "variance", "third")
+        if getattr(moments, name) is not None
+    }
+    return extras, moments._replace(**parts)
+
+
+def _automatically(
+    take, spread: Spread, third: bool, params, batch, weights
+) -> tuple[Any, GradientMoments]:
+    """Moments of groups, whose examples lie on all shards: there is no work for one by itself."""
+    moments = GradientMoments(
+        params, params, spread.sharding(rows=False), params if third else None
+    )
+    like = spread.sharding(rows=True), moments
+    return automatic(take, like, spread.axes)(params, batch, weights)
 
 
 def check_loss(

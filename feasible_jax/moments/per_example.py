@@ -6,6 +6,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from feasible_jax.moments.shards import by_shard, spread_of
+
 
 def per_example_gradients(
     loss_fn: Callable[[Any, Any], Any], params: Any, batch: Any, *, has_aux: bool = False
@@ -14,7 +16,8 @@ def per_example_gradients(
 
     The slow oracle that every other strategy is tested against; it holds ``B`` copies of the
     parameters. Inside ``shard_map`` the parameters are first made varying over the batch's axes:
-    the gradient of a replicated parameter would be summed over the shards, silently.
+    the gradient of a replicated parameter would be summed over the shards, silently. On an explicit
+    mesh every device takes the gradients of its own examples.
 
     Args:
       loss_fn: ``(params, example) -> scalar`` for ONE example.
@@ -32,9 +35,15 @@ def per_example_gradients(
     >>> losses.tolist(), grads.tolist()
     ([0.5, 2.0], [1.0, 4.0])
     """
-    params = vary_like(params, batch)
-    grad_fn = jax.value_and_grad(loss_fn, has_aux=has_aux)
-    return jax.vmap(grad_fn, in_axes=(None, 0))(params, batch)
+    grad_fn = jax.vmap(jax.value_and_grad(loss_fn, has_aux=has_aux), in_axes=(None, 0))
+
+    def gradients(params, batch):
+        return grad_fn(vary_like(params, batch), batch)
+
+    spread = spread_of(batch)
+    if spread is not None:
+        gradients = by_shard(gradients, spread, True)
+    return gradients(params, batch)
 
 
 def vary_like(params: Any, batch: Any) -> Any:

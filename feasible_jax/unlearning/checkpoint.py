@@ -17,6 +17,7 @@ import numpy as np
 
 from feasible_jax.unlearning.files import sync, writing
 from feasible_jax.unlearning.interrupts import uninterrupted
+from feasible_jax.unlearning.processes import on_first_process, summed
 
 _MANIFEST = "manifest.json"  # leaves and checksums, beside Orbax's own folder
 _ARRAYS = "arrays"
@@ -26,8 +27,8 @@ def save_params(path: str | os.PathLike, params: Any) -> None:
     """Write parameters to a folder, replacing the checkpoint that may be there.
 
     The new checkpoint is written aside, completely, and renamed into place: an interrupted call
-    leaves the old one, or nothing where there was none. Ctrl-C waits for it. One process writes a
-    path at a time.
+    leaves the old one, or nothing where there was none. Ctrl-C waits for it. One program writes a
+    path at a time: all processes of it call this together, and share the file system that it is on.
 
     Args:
       path: the folder; its parents are made. It may hold a checkpoint, but nothing else.
@@ -83,28 +84,36 @@ def save_tree(path: Path, tree: Any, about: dict[str, Any]) -> None:
     """Write a tree of arrays, and beside it ``about``, fit for JSON; see ``save_params``."""
     tree = jax.tree.map(jnp.asarray, tree)
     new, old = _aside(path, "new"), _aside(path, "old")
-    with uninterrupted(), writing(path):
+
+    def make_room():
         if not path.exists() and old.exists():
             old.rename(path)  # an earlier call was interrupted between its two renames
         if path.exists() and not (path / _MANIFEST).is_file():
             raise FileExistsError(f"{path} exists and is no checkpoint: choose another path.")
         path.parent.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(new, ignore_errors=True)
+
+    def put_in_place():
+        files = _checksums(new / _ARRAYS)
+        manifest = {"leaves": dict(_describe(tree)), "files": files, "about": about}
+        (new / _MANIFEST).write_text(json.dumps(manifest, indent=1))
+        _sync_all(new)
+        shutil.rmtree(old, ignore_errors=True)
+        if path.exists():
+            path.rename(old)
+        new.rename(path)
+        sync(path.parent)
+        shutil.rmtree(old, ignore_errors=True)
+
+    with uninterrupted(), writing(path):
+        on_first_process(make_room)
         try:
             with _quiet_orbax() as ocp:
                 ocp.save(new / _ARRAYS, tree)
-            files = _checksums(new / _ARRAYS)
-            manifest = {"leaves": dict(_describe(tree)), "files": files, "about": about}
-            (new / _MANIFEST).write_text(json.dumps(manifest, indent=1))
-            _sync_all(new)
-            shutil.rmtree(old, ignore_errors=True)
-            if path.exists():
-                path.rename(old)
-            new.rename(path)
-            sync(path.parent)
+            on_first_process(put_in_place)
         finally:
-            shutil.rmtree(new, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+            if jax.process_index() == 0:
+                shutil.rmtree(new, ignore_errors=True)
 
 
 def read_about(path: Path) -> dict[str, Any] | None:
@@ -174,7 +183,7 @@ def _describe(tree: Any) -> list[tuple[str, list]]:
 
 
 def _abstract(leaf: Any) -> jax.ShapeDtypeStruct:
-    default = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    default = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     sharding = leaf.sharding if _is_placed(leaf) else default
     dtype = jax.dtypes.canonicalize_dtype(leaf.dtype)
     return jax.ShapeDtypeStruct(leaf.shape, dtype, sharding=sharding)
@@ -186,12 +195,15 @@ def _is_placed(leaf: Any) -> bool:
 
 
 def _checksums(folder: Path) -> dict[str, str]:
-    sums = {}
-    for file in sorted(p for p in folder.rglob("*") if p.is_file()):
-        with file.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        sums[file.relative_to(folder).as_posix()] = digest
-    return sums
+    files = sorted(p for p in folder.rglob("*") if p.is_file())
+    return {file.relative_to(folder).as_posix(): _checksum(file) for file in files}
+
+
+def _checksum(file: Path) -> str:
+    if not file.is_file():
+        return "missing"
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _sync_all(folder: Path) -> None:
@@ -213,8 +225,11 @@ def _read_manifest(place: Path) -> dict[str, Any]:
 
 
 def _check_files(folder: Path, expected: dict[str, str]) -> None:
-    found = _checksums(folder)
-    damaged = [name for name, digest in expected.items() if found.get(name) != digest]
+    names, count = sorted(expected), jax.process_count()
+    damaged = np.zeros(len(names), np.uint32)
+    for i in range(jax.process_index(), len(names), count):  # each process its share
+        damaged[i] = _checksum(folder / names[i]) != expected[names[i]]
+    damaged = [name for name, is_bad in zip(names, summed(damaged), strict=True) if is_bad]
     if damaged:
         raise ValueError(
             f"the checkpoint {folder.parent} is damaged: {', '.join(damaged)} "

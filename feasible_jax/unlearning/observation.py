@@ -5,9 +5,11 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import NamedSharding
 
 from feasible_jax.methods.method import Method, Problem
 from feasible_jax.moments import GradientMoments, grad_moments, per_example_gradients
+from feasible_jax.moments.shards import automatic, laid_out_like, spread_of
 
 
 class Observation(NamedTuple):
@@ -25,7 +27,12 @@ class Observation(NamedTuple):
 
 
 def observe(
-    loss_fn: Callable[[Any, Any], jax.Array], params: Any, batch: Any, needs: str, strategy: str
+    loss_fn: Callable[[Any, Any], jax.Array],
+    params: Any,
+    batch: Any,
+    needs: str,
+    strategy: str,
+    batch_sharding: NamedSharding | None = None,
 ) -> Observation:
     """Observe the training loss on a batch, as cheaply as the evidence needed allows.
 
@@ -36,6 +43,7 @@ def observe(
       needs: ``"nothing"`` and ``"mean"`` cost a plain gradient; ``"moments"`` and
         ``"per_example"`` one gradient an example.
       strategy: how moments are taken, see ``grad_moments``.
+      batch_sharding: how the batch is spread over a mesh, see there too.
 
     Returns:
       An ``Observation`` whose gradient has the dtypes of the parameters.
@@ -47,13 +55,18 @@ def observe(
     """
     if needs == "per_example":
         losses, stacks = per_example_gradients(loss_fn, params, batch)
-        gradient = jax.tree.map(lambda g: jnp.mean(g, axis=0, dtype=g.dtype), stacks)
+        gradient = jax.tree.map(
+            lambda g, p: laid_out_like(jnp.mean(g, axis=0, dtype=g.dtype), p), stacks, params
+        )
         return Observation(jnp.mean(losses), gradient, stacks)
     if needs == "moments":
-        losses, moments = grad_moments(loss_fn, strategy, return_losses=True)(params, batch)
+        moments_of = grad_moments(
+            loss_fn, strategy, return_losses=True, batch_sharding=batch_sharding
+        )
+        losses, moments = moments_of(params, batch)
         gradient = jax.tree.map(lambda g, p: g.astype(p.dtype), moments.mean, params)
         return Observation(jnp.mean(losses), gradient, moments)
-    loss, gradient = jax.value_and_grad(_mean_loss(loss_fn))(params, batch)
+    loss, gradient = _mean_gradient(loss_fn, params, batch)
     evidence = None
     if needs == "mean":
         # Nobody may take a gradient without a variance for a certain one.
@@ -68,6 +81,7 @@ def method_gradient(
     problem: Problem,
     params: Any,
     batches: dict[str, Any],
+    beside: dict[str, Any],
     seen: dict[str, Observation],
     progress: jax.Array,
     key: jax.Array,
@@ -88,8 +102,9 @@ def method_gradient(
             loss, gradient, _ = seen[objective.data]
         else:
             loss, gradient = _objective_gradient(
-                objective, problem, params, batches[objective.data], jax.random.fold_in(key, i)
-            )
+                objective, problem, params, batches[objective.data], beside.get(objective.data),
+                jax.random.fold_in(key, i),
+            )  # fmt: skip
         losses[objective.name] = loss.astype(jnp.float32)
         gradients[objective.name] = gradient
     if method.combine is not None:
@@ -116,18 +131,31 @@ def _weighted_sum(method: Method, gradients: dict[str, Any], params: Any, progre
     return total
 
 
-def _objective_gradient(objective, problem, params, batch, key):
+def _objective_gradient(objective, problem, params, batch, beside, key):
     if objective.loss is None:
-        return jax.value_and_grad(_mean_loss(problem.loss_fn))(params, batch)
-    size = jax.tree.leaves(batch)[0].shape[0]
-    keys = jax.random.split(key, size)
+        return _mean_gradient(problem.loss_fn, params, batch)
 
-    def mean_loss(params):
-        losses = jax.vmap(lambda example, k: objective.loss(problem, params, example, k))
-        return jnp.mean(losses(batch, keys))
+    def loss(params, example, key, row, original, extras):
+        here = problem._replace(original_params=original, extras=extras, beside=row)
+        return objective.loss(here, params, example, key)
 
-    return jax.value_and_grad(mean_loss)(params)
+    keys = jax.random.split(key, jax.tree.leaves(batch)[0].shape[0])
+    fixed = (problem.original_params, problem.extras)
+    return _mean_gradient(loss, params, batch, keys, beside, fixed=fixed)
 
 
-def _mean_loss(loss_fn):
-    return lambda params, batch: jnp.mean(jax.vmap(loss_fn, in_axes=(None, 0))(params, batch))
+def _mean_gradient(loss, params, *rows, fixed=()):
+    """The mean of ``loss(params, *rows, *fixed)`` over a batch, and its gradient.
+
+    Of a batch that is spread over a mesh, the compiler finds out what has to be summed.
+    """
+
+    def take(params, rows, fixed):
+        axes = (None, *(0 for _ in rows), *(None for _ in fixed))
+        losses = jax.vmap(loss, in_axes=axes)
+        return jax.value_and_grad(lambda p: jnp.mean(losses(p, *rows, *fixed)))(params)
+
+    spread = spread_of(rows[0])
+    if spread is not None:
+        take = automatic(take, (spread.sharding(rows=False), params), spread.axes)
+    return take(params, rows, fixed)

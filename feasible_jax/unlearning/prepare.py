@@ -6,10 +6,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
 from feasible_jax.methods.method import Method, Prepared, Problem
+from feasible_jax.unlearning.placement import lie_like
 from feasible_jax.unlearning.step import Fixed
 
 
@@ -30,7 +30,8 @@ def prepare(
 
     Raises:
       TypeError: if ``prepare`` returns something other than a ``Prepared``.
-      ValueError: if parameters or a mask do not fit the parameters, or are not finite.
+      ValueError: if parameters or a mask do not fit the parameters, or are not finite, or if what
+        goes with the examples does not fit the sets.
 
     >>> from feasible_jax.methods import gradient_ascent
     >>> begin, fixed = prepare(Problem(None, None, None), gradient_ascent(), 1.0, {}, None)
@@ -40,11 +41,13 @@ def prepare(
     if method.prepare is None:
         return params, Fixed(params)
     made = _compiled(problem, method.name, method.prepare)(params, data, key)
-    begin = params if made.params is None else made.params
+    begin = params if made.params is None else lie_like(made.params, params)
     _check_params(method, begin, params)
     if made.mask is not None:
         _check_mask(method, made.mask, params)
-    return begin, Fixed(params, made.extras, made.mask)
+    if made.beside is not None:
+        _check_beside(method, made.beside, data)
+    return begin, Fixed(params, made.extras, made.mask, made.beside)
 
 
 @lru_cache(maxsize=64)
@@ -76,9 +79,8 @@ def mask_updates() -> optax.GradientTransformationExtraArgs:
         del params, extra_args
         if method_mask is not None:
             # Not a product with 0 alone: an update that is not finite stays out as well.
-            updates = jax.tree.map(
-                lambda u, m: jnp.where(m == 0, 0, m.astype(u.dtype) * u), updates, method_mask
-            )
+            mask = jax.tree.map(lambda m, u: m.astype(u.dtype), method_mask, updates)
+            updates = jax.tree.map(lambda u, m: jnp.where(m == 0, 0, m * u), updates, mask)
         return updates, state
 
     return optax.GradientTransformationExtraArgs(lambda params: optax.EmptyState(), update)
@@ -96,7 +98,7 @@ def _check_params(method: Method, made: Any, params: Any) -> None:
                 f"method {method.name!r} prepared {new.shape} {new.dtype} at {path!r}, where the "
                 f"model has {old.shape} {old.dtype}."
             )
-        if not np.isfinite(np.asarray(new, np.float32)).all():
+        if not jnp.isfinite(new).all():
             raise ValueError(f"method {method.name!r} prepared parameters not finite at {path!r}.")
 
 
@@ -112,6 +114,22 @@ def _check_mask(method: Method, mask: Any, params: Any) -> None:
                 f"method {method.name!r} prepared a mask of shape {m.shape} at {path!r}: give "
                 f"{p.shape} or a scalar."
             )
+
+
+def _check_beside(method: Method, beside: Any, data: dict[str, Any]) -> None:
+    for name, rows in beside.items():
+        if name not in data:
+            raise ValueError(
+                f"method {method.name!r} prepared rows beside {name!r}, which is no set: choose "
+                f"from {', '.join(data)}."
+            )
+        size = jax.tree.leaves(data[name])[0].shape[0]
+        for path, leaf in _with_path(rows):
+            if leaf.shape[:1] != (size,):
+                raise ValueError(
+                    f"method {method.name!r} prepared {leaf.shape} at {path!r} beside the {name} "
+                    f"set: give one row for each of its {size} examples."
+                )
 
 
 def _with_path(tree: Any) -> list[tuple[str, Any]]:

@@ -1,6 +1,5 @@
 """A run on disk: where it stands, so that an interrupted one goes on bit for bit."""
 
-import hashlib
 import os
 import time
 from collections.abc import Mapping
@@ -9,7 +8,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from feasible_jax.unlearning.checkpoint import (
     check_storable,
@@ -21,6 +19,8 @@ from feasible_jax.unlearning.checkpoint import (
 from feasible_jax.unlearning.differences import differences
 from feasible_jax.unlearning.files import check_writable
 from feasible_jax.unlearning.history import merged
+from feasible_jax.unlearning.placement import mesh_of, on_mesh, whole_on
+from feasible_jax.unlearning.processes import first_says
 from feasible_jax.unlearning.step import LoopState, Record
 
 
@@ -115,7 +115,7 @@ class SavedRun:
 
     def keep(self, standing: Standing, now: bool = False) -> None:
         """Write where the run stands, if that is due or asked for, and new."""
-        due = now or time.monotonic() - self._since >= self._every
+        due = first_says(now or time.monotonic() - self._since >= self._every)
         if due and standing is not self._written:
             self._write(standing)
 
@@ -136,6 +136,7 @@ class SavedRun:
         step = int(standing.state.step)
         # Of a run that failed at its first step nothing is kept: it fails again when resumed.
         records = merged(standing.records)._asdict() if step else {}
+        records = on_mesh(records, mesh_of(standing.state))
         dtypes = jax.tree.map(lambda leaf: str(leaf.dtype), records)
         stop = standing.stop if step else None
         saved = Saved(step, self._steps, stop, self._settings, dtypes)
@@ -158,8 +159,10 @@ def read_saved(folder: str | os.PathLike) -> Saved | None:
 
 
 def _read(folder: Path, saved: Saved, fresh: Standing) -> Standing:
-    length = (saved.step,)
-    records = jax.tree.map(lambda d: jax.ShapeDtypeStruct(length, jnp.dtype(d)), saved.records)
+    lie = whole_on(mesh_of(fresh.state))
+    records = jax.tree.map(
+        lambda d: jax.ShapeDtypeStruct((saved.step,), jnp.dtype(d), sharding=lie), saved.records
+    )
     found = load_tree(folder, _arrays(fresh.state, records))
     state = _filled(fresh.state, "state", found)
     if not saved.step:
@@ -198,20 +201,3 @@ def _named(prefix: str, tree: Any) -> list[tuple[str, Any]]:
 
 def _is_key(leaf: Any) -> bool:
     return jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-
-
-def fingerprint(tree: Any) -> str:
-    """A digest of the structure and the content of a tree of arrays.
-
-    >>> import numpy as np
-    >>> fingerprint({"w": np.zeros(2)}) == fingerprint({"w": np.ones(2)})
-    False
-    """
-    digest = hashlib.sha256()
-    for name, leaf in _named("", tree):
-        digest.update(f"{name} {jnp.shape(leaf)} {leaf.dtype} ".encode())
-        if getattr(leaf, "is_fully_addressable", True):
-            digest.update(
-                np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf).tobytes()
-            )
-    return digest.hexdigest()[:16]

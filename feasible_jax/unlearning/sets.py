@@ -9,17 +9,18 @@ import jax.numpy as jnp
 import numpy as np
 
 from feasible_jax.moments.per_example import check_batch
+from feasible_jax.unlearning.streams import Stream, is_stream
 
 # What NumPy calls the kinds of its dtypes: objects, texts, dates.
 _NO_NUMBERS = tuple("OSUMm")
 
 
 def join_sets(forget: Any, retain: Any, constraint_data: Mapping[str, Any]) -> dict[str, Any]:
-    """All sets by name, as JAX arrays.
+    """All sets by name, as JAX arrays, or as a ``Stream`` where batches of them are given.
 
     Raises:
       ValueError: that names the set, if one is empty or ragged, holds NaN, or has the name of
-        another.
+        another, or if two are one stream.
       TypeError: that names the set, if it holds something that is no array of numbers.
 
     >>> import numpy as np
@@ -32,7 +33,17 @@ def join_sets(forget: Any, retain: Any, constraint_data: Mapping[str, Any]) -> d
         if name in constraint_data:
             raise ValueError(f"constraint_data names {name!r}: pass that set as {name}=... alone.")
     given = {"forget": forget, "retain": retain, **constraint_data}
-    return {name: _checked(name, examples) for name, examples in given.items()}
+    names: dict[int, str] = {}
+    for name, examples in given.items():
+        if is_stream(examples) and names.setdefault(id(examples), name) != name:
+            raise ValueError(
+                f"the {names[id(examples)]} and the {name} set are one and the same stream, which "
+                "would give each of its batches to one of them: give each a stream of its own."
+            )
+    return {
+        name: Stream(name, examples) if is_stream(examples) else _checked(name, examples)
+        for name, examples in given.items()
+    }
 
 
 def warn_of_shared(data: Mapping[str, Any], stacklevel: int) -> None:

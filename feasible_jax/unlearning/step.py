@@ -10,8 +10,9 @@ import optax
 
 from feasible_jax.alignment import directional_derivatives, loss_change
 from feasible_jax.feasibility import CertifyUpdatesState, FeasibleUpdatesState, Requirements
+from feasible_jax.feasibility.requirements import merged_requirements
 from feasible_jax.methods.method import Method, Problem
-from feasible_jax.unlearning.batches import draw_batch
+from feasible_jax.unlearning.batches import Drawn, Layout, draw_batch
 from feasible_jax.unlearning.observation import method_gradient, observe
 
 
@@ -66,11 +67,13 @@ class Fixed(NamedTuple):
       original_params: the parameters before unlearning.
       extras: what the method prepared for its objectives.
       mask: what the method multiplies every update by, or None.
+      beside: what goes with the examples of each set, by its name, or None.
     """
 
     original_params: Any
     extras: Any = None
     mask: Any = None
+    beside: Any = None
 
 
 class Record(NamedTuple):
@@ -106,17 +109,6 @@ def _states(opt_state: Any, kind: type[_State]) -> list[_State]:
     return [leaf for leaf in leaves if isinstance(leaf, kind)]
 
 
-def merged_requirements(opt_state: Any) -> dict[str, str]:
-    """The evidence to supply at each update: the kind needed, by the constraint's name."""
-    needs: dict[str, str] = {}
-    rank = ("nothing", "mean", "moments", "per_example")
-    for requires in (state.requires for state in feasibility_states(opt_state)):
-        for constraint in requires.constraints:
-            now = needs.get(constraint.name, "nothing")
-            needs[constraint.name] = max(now, requires.needs, key=rank.index)
-    return needs
-
-
 def certified_constraints(opt_state: Any) -> dict[str, str]:
     """The kind of change each certificate is to be shown, by the constraint's name."""
     return {
@@ -124,6 +116,12 @@ def certified_constraints(opt_state: Any) -> dict[str, str]:
         for state in certificate_states(opt_state)
         for constraint in state.requires.constraints
     }
+
+
+def chooses(method: Method, needs: dict[str, str]) -> set[str]:
+    """The sets of which a batch takes part in choosing an update."""
+    watched = {name for name, kind in needs.items() if kind != "nothing"}
+    return {objective.data for objective in method.objectives} | watched
 
 
 def make_step(
@@ -135,28 +133,36 @@ def make_step(
     strategy: str,
     certified: dict[str, str] | None = None,
     certify_batch_size: int = 256,
+    layout: Layout | None = None,
 ) -> Callable[[LoopState, dict[str, Any], Any, Limits], tuple[LoopState, Record]]:
     """A pure function that takes one step, ``(state, data, fixed, limits) -> (state, record)``.
 
-    ``data`` holds the sets by name, ``fixed`` the parameters before unlearning and what the method
-    prepared, ``limits`` the length of the run: all traced, so that nothing large is baked into the
-    program and runs of other lengths compile nothing anew. What a certificate tests on,
-    ``certified`` by the constraint's name, is a batch of its own, drawn independently of all that
-    chose the update.
+    ``data`` holds the sets by name, or a ``Drawn`` of this step's batches, ``fixed`` the parameters
+    before unlearning and what the method prepared, ``limits`` the length of the run: all traced, so
+    that nothing large is baked into the program and runs of other lengths compile nothing anew.
+    What a certificate tests on, ``certified`` by the constraint's name, is a batch of its own,
+    drawn independently of all that chose the update. ``layout`` says how batches lie on a mesh,
+    None on one device.
     """
+    batch_sharding, spread_sets = layout or (None, frozenset())
     certified = certified or {}
     names = tuple(objective.name for objective in method.objectives)
     phases = method.phases or (names,)
     watched = {name: kind for name, kind in needs.items() if kind != "nothing"}
-    used = sorted({objective.data for objective in method.objectives} | set(watched))
-    numbers = {name: zlib.crc32(name.encode()) for name in used}
+    numbers = {name: zlib.crc32(name.encode()) for name in sorted(chooses(method, needs))}
+
+    def draw(key, name, data, size):
+        if isinstance(data[name], Drawn):
+            return data[name].choosing
+        return draw_batch(key, data[name], size, batch_sharding, name in spread_sets)
 
     def certifying(name, data, batch_key):
         # Another key than the choosing batch's: the test must know nothing of the choice.
         key = jax.random.fold_in(jax.random.fold_in(batch_key, zlib.crc32(name.encode())), 1)
-        batch = draw_batch(key, data[name], certify_batch_size)
+        handed_in = isinstance(data[name], Drawn)
+        batch = data[name].certifying if handed_in else draw(key, name, data, certify_batch_size)
         make = directional_derivatives if certified[name] == "direction" else loss_change
-        return make(problem.loss_fn, batch)
+        return make(problem.loss_fn, batch, batch_sharding=batch_sharding)
 
     def phase_of(step, progress):
         if method.schedule is None:
@@ -167,20 +173,26 @@ def make_step(
         key, batch_key, loss_key = jax.random.split(state.key, 3)
         # Keyed by name, so that a set's batches do not depend on which others are drawn: a run and
         # its feasible twin of the same seed see the same examples.
-        batches = {
-            name: draw_batch(jax.random.fold_in(batch_key, number), data[name], batch_size)
-            for name, number in numbers.items()
+        keys = {name: jax.random.fold_in(batch_key, number) for name, number in numbers.items()}
+        batches = {name: draw(keys[name], name, data, batch_size) for name in numbers}
+        # The same key draws the same rows.
+        beside = {
+            name: draw_batch(keys[name], rows, batch_size, batch_sharding)
+            for name, rows in (fixed.beside or {}).items()
+            if name in keys
         }
         here = problem._replace(original_params=fixed.original_params, extras=fixed.extras)
         seen = {
-            name: observe(problem.loss_fn, state.params, batches[name], kind, strategy)
+            name: observe(
+                problem.loss_fn, state.params, batches[name], kind, strategy, batch_sharding
+            )
             for name, kind in watched.items()
         }
         progress = state.step.astype(jnp.float32) / limits.steps
 
         def act(active):
             return method_gradient(
-                method, here, state.params, batches, seen, progress, loss_key, active
+                method, here, state.params, batches, beside, seen, progress, loss_key, active
             )
 
         if len(phases) == 1:
@@ -257,6 +269,7 @@ __all__ = [
     "Requirements",
     "certificate_states",
     "certified_constraints",
+    "chooses",
     "feasibility_states",
     "first_state",
     "make_limits",

@@ -1,4 +1,4 @@
-"""`unlearn`: run a base method, with or without feasible updates, on arrays in memory."""
+"""`unlearn`: run a base method, with or without feasible updates, on sets or on streams."""
 
 import os
 import warnings
@@ -10,25 +10,39 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.sharding import NamedSharding
 
 from feasible_jax.methods.method import Method, Problem, check_method
 from feasible_jax.moments.estimator import STRATEGIES, check_loss
-from feasible_jax.moments.per_example import check_params
+from feasible_jax.moments.per_example import check_batch, check_params
+from feasible_jax.unlearning.batches import Drawn, Layout
 from feasible_jax.unlearning.chunks import is_over, make_chunk
+from feasible_jax.unlearning.feed import Feed, Role
+from feasible_jax.unlearning.fingerprint import fingerprint
 from feasible_jax.unlearning.history import History, history_of
 from feasible_jax.unlearning.no_direction import no_direction
+from feasible_jax.unlearning.placement import (
+    check_divides,
+    layout_of,
+    mesh_of,
+    on_a_shard,
+    on_mesh,
+)
 from feasible_jax.unlearning.prepare import mask_updates, prepare
 from feasible_jax.unlearning.progress import progress_bar
-from feasible_jax.unlearning.saved_run import SavedRun, Standing, fingerprint
+from feasible_jax.unlearning.rewind import Rewind
+from feasible_jax.unlearning.saved_run import SavedRun, Standing
 from feasible_jax.unlearning.sets import join_sets, warn_of_shared
 from feasible_jax.unlearning.step import (
     LoopState,
     certified_constraints,
+    chooses,
     first_state,
     make_limits,
     make_step,
     merged_requirements,
 )
+from feasible_jax.unlearning.streams import Stream, first_batches
 
 # Folded into the key of a run for what is prepared; a large number, as no step counts so far.
 _PREPARING = 0x70726570
@@ -53,10 +67,12 @@ class UnlearnResult(NamedTuple):
     """The outcome of ``unlearn``.
 
     Attributes:
-      params: the parameters after the last step; always finite.
-      history: per-step arrays.
+      params: the parameters after the last step, or after that of ``rewound_to``; always finite.
+      history: per-step arrays of all steps.
       stop: None after a full run, else when and why it ended early.
       opt_state: the state of the optimizer and of the feasibility transformation after that step.
+      rewound_to: with ``rewind_to``, the number of steps after which the forget error was nearest
+        to the one wanted; None without.
 
     >>> history = History({}, np.ones(2), {}, {}, np.zeros(2, bool))
     >>> UnlearnResult(jnp.zeros(2), history, None, ()).stop is None
@@ -67,6 +83,7 @@ class UnlearnResult(NamedTuple):
     history: History
     stop: Stop | None
     opt_state: Any
+    rewound_to: int | None = None
 
 
 def unlearn(
@@ -84,6 +101,7 @@ def unlearn(
     patience: int | None = 100,
     key: jax.Array | int = 0,
     strategy: str = "auto",
+    batch_sharding: NamedSharding | None = None,
     hyperparams: Mapping[str, float] | None = None,
     constraint_data: Mapping[str, Any] | None = None,
     predict_fn: Callable[[Any, Any], jax.Array] | None = None,
@@ -92,6 +110,7 @@ def unlearn(
     checkpoint: str | os.PathLike | None = None,
     checkpoint_every: float = 60.0,
     resume: bool = False,
+    rewind_to: float | None = None,
     progress: bool = True,
 ) -> UnlearnResult:
     """Unlearn the forget set with a base method, optionally through feasible updates.
@@ -103,10 +122,18 @@ def unlearn(
     those that chose the update. Steps run under one ``lax.scan`` a chunk, except on a CPU with
     convolutions, which XLA makes slow inside a loop: there each jitted step is dispatched.
 
+    A run takes place where its arrays are: on one device, or spread over the mesh that parameters
+    and sets have been put on, of one process or of many. The state lies like the parameters, and a
+    few times their size crosses the mesh at each step, see the page "Many devices, many hosts, much
+    data".
+
     Args:
       loss_fn: ``(params, example) -> scalar``, the training loss of ONE example.
       params: the trained parameters.
-      forget: the forget set, a tree of arrays with a leading axis of examples.
+      forget: the forget set, a tree of arrays with a leading axis of examples; or a stream, which
+        is anything else that can be iterated over and yields such trees, batches all of one shape.
+        Of a stream one batch chooses the update, and those after it certify it. What begins anew
+        when it is iterated over again does so at its end.
       retain: the retain set, likewise.
       method: a base method, such as ``fj.methods.neg_grad_plus()``.
       optimizer: any Optax optimizer; it sees the method's gradient.
@@ -116,12 +143,16 @@ def unlearn(
       steps: number of steps, at least 1.
       batch_size: examples drawn from each set at a step, at least 1; two or more where variances
         are needed. It may exceed the number of examples: the test is about the mean of the set, and
-        more draws from it are more evidence about that.
-      certify_batch_size: examples drawn for each constraint of a ``certify_updates``, at least 2.
+        more draws from it are more evidence about that. Batches of a stream are as they come.
+      certify_batch_size: examples drawn for each constraint of a ``certify_updates``, at least 2;
+        of a stream, as many batches as make up so many.
       patience: how many updates in a row may be zero, those of a warm-up included, before a run
         with constraints ends and says why in ``result.stop``; None never to give up.
       key: a random key, or a seed.
       strategy: how gradient moments are taken, see ``grad_moments``.
+      batch_sharding: how the examples of every batch are spread over a mesh, as in
+        ``NamedSharding(mesh, P("data"))``; None to spread them like the sets. Sizes of batches are
+        multiples of the number of shards.
       hyperparams: values for an optimizer made by ``optax.inject_hyperparams``; a sweep over them
         compiles once.
       constraint_data: further sets by constraint name, such as a group whose loss must not rise.
@@ -136,7 +167,15 @@ def unlearn(
       checkpoint_every: seconds, at least 0; 0 writes after every chunk.
       resume: whether to go on with the run in ``checkpoint``, bit for bit on one device; one that
         is not there is begun. Settings, parameters and sets must be the same. So must be what
-        cannot be looked into: the loss, and numbers inside an optimizer that are not injected.
+        cannot be looked into: the loss, and numbers inside an optimizer that are not injected. A
+        stream is given from its beginning, and what was taken of it is left out.
+      rewind_to: an error of the forget set, a share in [0, 1]: the run takes all its steps, and
+        then goes back to the parameters, of those after each chunk, whose error on the whole forget
+        set is nearest to it; of several equally near, to the latest. It needs ``predict_fn`` and a
+        forget set of pairs ``(inputs, labels)``. This is the +R of SCRUB+R (Kurmanji et al., 2023),
+        for any method: there the error wanted is that on held-out examples distributed like the
+        forget set, and checkpoints are one an epoch; here they are one a chunk. None to keep the
+        last parameters.
       progress: show a progress bar (on a terminal only).
 
     Returns:
@@ -145,7 +184,10 @@ def unlearn(
     Raises:
       ValueError: for sets that are empty or ragged or hold NaN, a loss that is not a scalar, a
         constraint without data, hyper-parameters that the optimizer does not have or takes from a
-        schedule, sizes below 1, or a checkpoint that is damaged or of another run.
+        schedule, sizes below 1 or that do not divide over the mesh, a stream that is too short for
+        one step, changes its shapes, or gives the batch that chose to a certificate, a checkpoint
+        that is damaged or of another run, or a ``rewind_to`` that cannot be measured, or is asked
+        for with a checkpoint.
       TypeError: if ``method`` is not a ``Method``.
       FileExistsError: if a run is in ``checkpoint`` and ``resume`` is False.
       OSError: that says what to do, if ``checkpoint`` cannot be written or the disk is full.
@@ -153,7 +195,7 @@ def unlearn(
     Warns:
       UserWarning: if examples of the forget set are in the retain set too, where both are used.
       RuntimeWarning: if a loss or a parameter stops being finite; the run then ends with the last
-        finite parameters, and ``result.stop`` says at which step.
+        finite parameters, and ``result.stop`` says at which step. Likewise if a stream ends.
 
     >>> import jax.numpy as jnp, optax
     >>> import feasible_jax as fj
@@ -170,20 +212,41 @@ def unlearn(
     """
     key = jax.random.key(int(key)) if isinstance(key, (int, np.integer)) else key
     check_method(method)
-    data = join_sets(forget, retain, constraint_data or {})
+    sets = join_sets(forget, retain, constraint_data or {})
+    streams = {name: given for name, given in sets.items() if isinstance(given, Stream)}
+    data = {name: given for name, given in sets.items() if name not in streams}
+    begun = first_batches(streams)
+    _check_prepares(method, streams)
     params = jax.tree.map(jnp.asarray, params)
     check_params(params)
+    mesh = mesh_of((params, data, begun), batch_sharding)
+    params, data = on_mesh((params, data), mesh)
+    layout = layout_of(data | begun, batch_sharding)
     tx = _chain(optimizer, feasibility, method.prepare is not None)
-    opt_state = jax.tree.map(jnp.asarray, _set_hyperparams(tx.init(params), hyperparams or {}))
+    opt_state = _init(tx, params, hyperparams or {})
     needs = merged_requirements(opt_state)
     certified = certified_constraints(opt_state)
-    _check(data, certified | needs, steps, batch_size, chunk_size, strategy)
+    _check(data, begun, certified | needs, steps, batch_size, chunk_size, strategy)
     _check_certifying(certify_batch_size, patience)
     _check_checkpoint(checkpoint, checkpoint_every, resume)
+    rewind = None if rewind_to is None else Rewind(rewind_to, predict_fn, sets["forget"])
+    if rewind is not None and checkpoint is not None:
+        raise ValueError(
+            "rewind_to and checkpoint do not go together: a checkpoint holds where a run stands, "
+            "not where it was. Leave out one of them."
+        )
 
     used = {objective.data for objective in method.objectives} | set(needs) | set(certified)
-    if {"forget", "retain"} <= used:
+    if {"forget", "retain"} <= used & set(data):
         warn_of_shared(data, stacklevel=2)
+    chosen_by = chooses(method, needs)
+    if chosen_by & set(data):
+        check_divides(layout, batch_size=batch_size)
+    if set(certified) & set(data):
+        check_divides(layout, certify_batch_size=certify_batch_size)
+    roles = {name: Role(name in chosen_by, name in certified) for name in streams}
+    feed = Feed(data, streams, roles, certify_batch_size, mesh, layout) if streams else None
+    first = data if feed is None else feed.first
 
     # Only who tests can find that no direction is feasible.
     patience = patience if needs or certified else None
@@ -191,28 +254,40 @@ def unlearn(
     if checkpoint is not None:
         about = _settings(
             method, steps, batch_size, certify_batch_size, patience, key, strategy, hyperparams,
-            params, data,
+            params, first,
         )  # fmt: skip
         saved = SavedRun(checkpoint, checkpoint_every, resume, steps, about)
 
     problem = Problem(loss_fn, predict_fn, None)
     params, fixed = prepare(problem, method, params, data, jax.random.fold_in(key, _PREPARING))
-    state, limits = _strong(first_state(params, opt_state, key)), make_limits(steps, patience)
-    rest = (data, fixed, limits)
+    if method.prepare is not None:  # the state may hold the parameters that the run begins with
+        opt_state = _init(tx, params, hyperparams or {})
+    state, fixed, limits = on_mesh(
+        (_strong(first_state(params, opt_state, key)), fixed, make_limits(steps, patience)), mesh
+    )
     chunk = _compiled_chunk(
-        problem, method, tx, tuple(needs.items()), batch_size, strategy,
-        tuple(certified.items()), certify_batch_size, chunk_size, _Shapes((state, *rest)),
+        problem, method, tx, tuple(needs.items()), batch_size, strategy, tuple(certified.items()),
+        certify_batch_size, chunk_size, layout, _Shapes((state, first, fixed, limits)),
     )  # fmt: skip
 
     standing = Standing(state) if saved is None else saved.begin(Standing(state))
+    if feed is not None:
+        feed.skip(int(standing.state.step))
+    together = jax.process_count() == 1  # of several, one may be alone with what interrupts it
     try:
         with progress_bar(method.name, steps, progress, int(standing.state.step)) as report:
             while standing.stop is None and int(standing.state.step) < steps:
-                state, record = chunk(standing.state, *rest)
-                records, taken, stop = (*standing.records, record), int(state.step), None
-                report(record)
+                state, record = chunk(standing.state, feed or data, fixed, limits)
+                records, taken, stop = standing.records, int(state.step), None
+                if record is not None:
+                    records = (*records, record)
+                    report(record)
+                if rewind is not None:
+                    rewind.look(state)
                 if not state.alive:
                     stop = _not_finite(method, taken)
+                elif feed is not None and feed.ended is not None and taken < steps:
+                    stop = _ended(feed.ended, taken, steps)
                 elif on_chunk is not None and on_chunk(taken, state.params) and taken < steps:
                     stop = "on_chunk asked to stop"
                 elif is_over(state, limits) and taken < steps:
@@ -220,21 +295,26 @@ def unlearn(
                 standing = Standing(state, records, stop)  # at once: Ctrl-C finds all or nothing
                 if saved is not None:
                     saved.keep(standing)
+        together = True
     finally:
-        if saved is not None:
+        if saved is not None and together:
             saved.keep(standing, now=True)
     state, records, reason = standing
     stop = None if reason is None else Stop(int(state.step), reason)
-    return UnlearnResult(state.params, history_of(records, reason), stop, state.opt_state)
+    history = history_of(records, reason)
+    if rewind is None or rewind.nearest is None:
+        return UnlearnResult(state.params, history, stop, state.opt_state)
+    rewound = rewind.nearest
+    return UnlearnResult(rewound.params, history, stop, rewound.opt_state, int(rewound.step))
 
 
 class _Shapes:
-    """Arguments known to a cache by their shapes alone."""
+    """Arguments known to a cache by their shapes alone, and by where they live."""
 
     def __init__(self, args: tuple):
         self.args = args
         leaves, self._treedef = jax.tree.flatten(args)
-        self._leaves = tuple((leaf.shape, str(leaf.dtype)) for leaf in leaves)
+        self._leaves = tuple((leaf.shape, str(leaf.dtype), leaf.sharding) for leaf in leaves)
 
     def __eq__(self, other):
         return (self._leaves, self._treedef) == (other._leaves, other._treedef)
@@ -243,29 +323,34 @@ class _Shapes:
         return hash((self._leaves, self._treedef))
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=256)  # a suite comes back to as many methods and arms with every seed
 def _compiled_chunk(
     problem, method, tx, needs, batch_size, strategy, certified, certify_batch_size, chunk_size,
-    shapes,
+    layout, shapes,
 ):  # fmt: skip
     args, shapes.args = shapes.args, ()  # the cache must not keep the data alive
     state, data, *_ = args
     for name, examples in data.items():
-        _check_loss(problem.loss_fn, state.params, name, examples)
+        _check_loss(problem.loss_fn, state.params, name, examples, layout)
     step = make_step(
-        problem, method, tx, dict(needs), batch_size, strategy, dict(certified), certify_batch_size
-    )
-    return make_chunk(step, chunk_size, args)
+        problem, method, tx, dict(needs), batch_size, strategy, dict(certified),
+        certify_batch_size, layout,
+    )  # fmt: skip
+    return make_chunk(step, chunk_size, args, fed=any(isinstance(x, Drawn) for x in data.values()))
 
 
-def _check_loss(loss_fn, params, name: str, examples) -> None:
+def _check_loss(loss_fn, params, name: str, examples, layout: Layout | None) -> None:
+    if isinstance(examples, Drawn):
+        examples = next((batch for batch in examples if batch is not None), None)
+        if examples is None:  # nobody asks for them
+            return
     kinds = {
         jax.tree_util.keystr(path): f"{leaf.dtype}{list(leaf.shape[1:])}"
         for path, leaf in jax.tree_util.tree_leaves_with_path(examples)
     }
     message = f"loss_fn does not take the examples of the {name} set, each {kinds}"
     try:
-        check_loss(loss_fn, params, examples)
+        on_a_shard(layout, partial(check_loss, loss_fn))(params, examples)
     except (TypeError, ValueError) as error:
         # JAX has errors of its own among these, which are not made of a text alone.
         kind = TypeError if isinstance(error, TypeError) else ValueError
@@ -284,6 +369,10 @@ def _chain(optimizer, feasibility, masked):
     if feasibility is not None:
         parts.append(feasibility)
     return optax.with_extra_args_support(parts[0] if len(parts) == 1 else optax.chain(*parts))
+
+
+def _init(tx: optax.GradientTransformation, params: Any, hyperparams: Mapping[str, float]) -> Any:
+    return jax.tree.map(jnp.asarray, _set_hyperparams(tx.init(params), hyperparams))
 
 
 def _set_hyperparams(opt_state: Any, hyperparams: Mapping[str, float]) -> Any:
@@ -317,6 +406,16 @@ def _not_finite(method: Method, step: int) -> str:
     warnings.warn(
         f"{method.name}: {reason}; the run ends with the last finite parameters. A smaller "
         "learning rate, fewer steps, or feasible updates keep it finite.",
+        RuntimeWarning,
+        stacklevel=3,
+    )
+    return reason
+
+
+def _ended(reason: str, taken: int, steps: int) -> str:
+    warnings.warn(
+        f"{reason}, so that the run ends after {taken} of {steps} steps. Give it more batches, or "
+        "something that begins anew when it is iterated over again.",
         RuntimeWarning,
         stacklevel=3,
     )
@@ -367,16 +466,28 @@ def _check_checkpoint(checkpoint: Any, every: float, resume: bool) -> None:
         raise ValueError(f"checkpoint_every={every!r}: give a number of seconds of at least 0.")
 
 
-def _check(data, needs, steps, batch_size, chunk_size, strategy) -> None:
+def _check_prepares(method: Method, streams: Mapping[str, Stream]) -> None:
+    if method.prepare is not None and streams:
+        raise ValueError(
+            f"method {method.name!r} prepares from whole sets, and {', '.join(streams)} comes in "
+            "batches: give arrays."
+        )
+
+
+def _check(data, begun, needs, steps, batch_size, chunk_size, strategy) -> None:
     for name, value in (("steps", steps), ("batch_size", batch_size), ("chunk_size", chunk_size)):
         if not isinstance(value, (int, np.integer)) or value < 1:
             raise ValueError(f"{name}={value!r}: give a whole number of at least 1.")
     if strategy not in STRATEGIES:
         raise ValueError(f"strategy={strategy!r}: choose one of {', '.join(STRATEGIES)}.")
     for name, kind in needs.items():
-        if name not in data:
+        if name not in data | begun:
             raise ValueError(
                 f"constraint {name!r} has no data: pass constraint_data={{{name!r}: examples}}."
             )
-        if kind in ("moments", "per_example") and batch_size < 2:
+        if kind not in ("moments", "per_example"):
+            continue
+        if name in data and batch_size < 2:
             raise ValueError(f"batch_size={batch_size}: a variance needs at least 2 examples.")
+        if name in begun and check_batch(begun[name], None) * jax.process_count() < 2:
+            raise ValueError(f"{name} stream: a variance needs batches of at least 2 examples.")

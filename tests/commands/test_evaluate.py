@@ -63,6 +63,35 @@ def test_another_checkpoint_is_measured_on_the_same_task(feasible_jax, run_folde
     assert "this is the original model" in " ".join(printed.split())
 
 
+def test_what_takes_training_is_measured_on_request(feasible_jax, run_folder, tmp_path):
+    arguments = ("--relearn", "--relearn-steps", 4, "--shadow-models", 3)
+    figures = []
+    for again in range(2):
+        out = tmp_path / f"figures{again}.json"
+        status, printed = feasible_jax("evaluate", "--run", run_folder, "--out", out, *arguments)
+        assert status == 0, printed
+        figures.append(json.loads(out.read_text()))
+    on_request = [yardstick.name for yardstick in YARDSTICKS if yardstick.on_request]
+    for row in figures[0].values():
+        assert all(type(row[name]) is float for name in on_request)
+    assert figures[0]["original"]["relearn_steps"] == 0
+    assert 0 < figures[0]["retrained"]["relearn_steps"] <= 4
+    assert figures[0] == figures[1]
+    assert (run_folder / "models" / "shadows-3-unlearned").is_dir()
+    words = " ".join(printed.split())
+    assert "U-LiRA" in words
+    assert "3 shadow models unlearned with the run's settings, 3 originals" in words
+
+
+def test_what_cannot_be_measured_is_refused(feasible_jax, run_folder):
+    status, printed = feasible_jax("evaluate", "--run", run_folder, "--shadow-models", 2)
+    assert status == 2
+    assert "give at least 3" in printed
+    status, printed = feasible_jax("evaluate", "--run", run_folder, "--relearn-steps", -1)
+    assert status == 2
+    assert "relearn_steps is -1" in printed
+
+
 def test_a_folder_that_is_no_run(feasible_jax, tmp_path):
     status, printed = feasible_jax("evaluate", "--run", tmp_path)
     assert status == 2

@@ -24,6 +24,18 @@ def test_a_task_of_ones_own_without_a_retrained_model(feasible_jax, own_task, tm
     assert not {"task", "scenario"} & set(config)
 
 
+def test_a_one_shot_method_takes_one_whole_step_unless_told_otherwise(
+    feasible_jax, own_task, tmp_path
+):
+    status, printed = feasible_jax(
+        "unlearn", "--out", tmp_path / "run", "--task", f"{own_task}:make", "--method", "ssd"
+    )
+    assert status == 0, printed
+    row = json.loads((tmp_path / "run/results.json").read_text())[-1]
+    assert (row["method"], row["learning_rate"], row["steps"]) == ("SSD", 1.0, 1)
+    assert row["seconds"] > 0
+
+
 def test_a_wrong_flag_value_names_the_allowed_ones(feasible_jax, tmp_path):
     status, printed = feasible_jax("unlearn", "--out", tmp_path, "--method", "ascent")
     assert status != 0
@@ -70,7 +82,11 @@ def test_ctrl_c_leaves_a_run_that_goes_on_when_asked_to(
     assert (tmp_path / "my run/index.html").is_file()
 
 
-@pytest.mark.parametrize("content", [gzip.compress(bytes(100))[:20], b"\x80\x04no IDX"])
+@pytest.mark.parametrize(
+    "content",
+    [gzip.compress(bytes(100), mtime=0)[:20], b"\x80\x04no IDX"],
+    ids=["truncated", "no IDX"],
+)
 def test_a_data_file_that_cannot_be_read_is_named(feasible_jax, tmp_path, content):
     for part in ("train", "t10k"):
         for kind in ("images-idx3", "labels-idx1"):

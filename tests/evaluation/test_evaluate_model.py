@@ -7,11 +7,15 @@ import pytest
 
 from feasible_jax.evaluation import (
     cross_entropy,
+    entropy,
     evaluate,
     label_confidence,
     mia_auc,
+    mia_entropy,
     mia_svc,
     predict,
+    random_params,
+    zrf,
 )
 
 
@@ -24,6 +28,10 @@ def test_memory_shows_and_retraining_has_none(memorised):
     assert retrained["retain_accuracy"] == 100.0
     assert retrained["forget_accuracy"] < 70
     assert original["mia_svc"] < 30 < 60 < retrained["mia_svc"]
+    assert original["mia_entropy"] > 70 > 40 > retrained["mia_entropy"]
+    assert original["forget_js"] > 0.1
+    assert retrained["forget_js"] == pytest.approx(0, abs=1e-12)
+    assert original["zrf"] < retrained["zrf"]
     assert original["forget_loss"] < retrained["forget_loss"]
 
 
@@ -49,6 +57,21 @@ def test_attacks_are_given_the_sets_they_name(memorised):
     attacked = mia_auc(cross_entropy(forget), cross_entropy(test))
     assert (row["mia_auc"], row["mia_auc_low"], row["mia_auc_high"]) == attacked
     assert row["mia_svc"] == mia_svc(*map(label_confidence, (forget, retain, test)))
+    assert row["mia_entropy"] == mia_entropy(*map(entropy, (forget, retain, test)))
+    teacher = predict(task.predict_fn, random_params(task.params), task.forget)
+    assert row["zrf"] == zrf(forget, teacher)
+
+
+def test_the_teacher_is_the_same_for_every_model_of_a_task(memorised):
+    ignorant = random_params(memorised.params, seed=3)
+    row = evaluate(memorised, ignorant, seed=3)
+    assert row["zrf"] == pytest.approx(1)
+    assert row["zrf"] > evaluate(memorised, ignorant, seed=4)["zrf"]
+
+
+def test_without_a_retrained_model_there_is_no_distance_to_it(memorised):
+    row = evaluate(replace(memorised, retrained=None), memorised.params)
+    assert [row[name] for name in ("forget_js", "test_js", "forget_kl", "test_kl")] == [None] * 4
 
 
 def test_shuffling_the_test_labels_hides_what_a_good_model_knows(memorised):
@@ -84,12 +107,15 @@ def test_a_diverged_model_has_a_row_too(memorised, bad):
     assert row["retain_accuracy"] == 0.0
     assert row["forget_loss"] is None
     assert row["mia_auc"] == 0.5
-    assert row["mia_svc"] == 50.0
+    assert row["mia_svc"] == row["mia_entropy"] == 50.0
+    assert row["forget_js"] == pytest.approx(np.log(2))
+    assert row["forget_kl"] is None
+    assert row["zrf"] == pytest.approx(0)
 
 
 def test_a_model_without_an_opinion(memorised):
     row = evaluate(memorised, np.zeros_like(memorised.params))
-    assert (row["mia_auc"], row["mia_svc"]) == (0.5, 50.0)
+    assert (row["mia_auc"], row["mia_svc"], row["mia_entropy"]) == (0.5, 50.0, 50.0)
     assert row["test_loss"] == pytest.approx(np.log(3))
 
 

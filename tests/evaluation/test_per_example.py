@@ -1,8 +1,16 @@
 import numpy as np
 import pytest
-from scipy.special import log_softmax
+import scipy.stats
+from scipy.special import log_softmax, logit, softmax
 
-from feasible_jax.evaluation import Predictions, correct, cross_entropy, label_confidence
+from feasible_jax.evaluation import (
+    Predictions,
+    correct,
+    cross_entropy,
+    entropy,
+    label_confidence,
+    label_margin,
+)
 
 
 def one(logits, label):
@@ -17,6 +25,26 @@ def test_losses_pick_the_label_of_their_own_row():
     assert losses.shape == (6,)
     np.testing.assert_allclose(losses, rows, rtol=1e-12)
     np.testing.assert_allclose(label_confidence(predictions), np.exp(-np.array(rows)), rtol=1e-12)
+
+
+def test_margins_and_entropies_are_of_the_probabilities():
+    rng = np.random.default_rng(0)
+    logits, labels = rng.normal(size=(6, 4)).astype(np.float32), rng.integers(0, 4, 6)
+    probabilities = softmax(logits.astype(float), axis=1)
+    predictions = Predictions(logits, labels)
+    np.testing.assert_allclose(
+        label_margin(predictions), logit(probabilities[np.arange(6), labels]), rtol=1e-9
+    )
+    np.testing.assert_allclose(
+        entropy(predictions), scipy.stats.entropy(probabilities, axis=1), rtol=1e-12
+    )
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e3, 1e15, 1e38])
+def test_margins_keep_the_differences_of_confident_examples(scale):
+    assert label_margin(one([scale, 0.0, -np.inf], 0))[0] == pytest.approx(scale, rel=1e-6)
+    assert label_margin(one([0.0, scale], 0))[0] == pytest.approx(-scale, rel=1e-6)
+    assert entropy(one([3 * scale, -np.inf], 0))[0] == 0.0
 
 
 @pytest.mark.parametrize("scale", [0.0, 1.0, 1e3, 1e15, 1e38])
@@ -45,6 +73,8 @@ def test_a_diverged_model_is_as_wrong_as_can_be(bad, label):
     assert cross_entropy(predictions)[0] == np.inf
     assert label_confidence(predictions)[0] == 0.0
     assert not correct(predictions)[0]
+    assert label_margin(predictions)[0] == -np.inf
+    assert entropy(predictions)[0] == pytest.approx(np.log(2))
 
 
 def test_one_diverged_row_leaves_the_others_alone():
@@ -53,7 +83,9 @@ def test_one_diverged_row_leaves_the_others_alone():
     np.testing.assert_array_equal(correct(predictions), [False, True])
 
 
-@pytest.mark.parametrize("function", [cross_entropy, label_confidence, correct])
+@pytest.mark.parametrize(
+    "function", [cross_entropy, label_confidence, label_margin, entropy, correct]
+)
 @pytest.mark.parametrize(
     ("logits", "labels", "message"),
     [

@@ -3,7 +3,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from feasible_jax.evaluation import evaluate, utility_gap, utility_scores
+from feasible_jax.evaluation import (
+    UTILITY_METRICS,
+    evaluate,
+    predict,
+    utility_gap,
+    utility_scores,
+)
 
 
 def test_the_retrained_model_has_no_gap(memorised):
@@ -14,16 +20,33 @@ def test_the_retrained_model_has_no_gap(memorised):
 
 def test_by_hand(memorised):
     scores = utility_scores(memorised, memorised.params)
-    reference = {
-        name: value - shift for (name, value), shift in zip(scores.items(), (3, -6, 9), strict=True)
-    }
+    shifts = zip(UTILITY_METRICS, (3, -6, 9), strict=True)
+    reference = {name: scores[name] - shift for name, shift in shifts}
     assert utility_gap(memorised, memorised.params, reference) == pytest.approx(6)
 
 
 def test_scores_are_those_of_the_full_row_where_nothing_is_drawn(memorised):
     row = evaluate(memorised, memorised.retrained)
-    assert utility_scores(memorised, memorised.retrained).items() <= row.items()
+    scores = utility_scores(memorised, memorised.retrained)
+    assert {name: scores[name] for name in UTILITY_METRICS}.items() <= row.items()
     assert utility_gap(memorised, memorised.retrained, row) == 0.0
+
+
+def test_a_class_that_is_to_be_forgotten_as_a_whole_does_not_count_as_utility(memorised):
+    retain = memorised.retain
+    kept = np.asarray(retain.labels) != 0
+    without = retain._replace(
+        inputs=np.asarray(retain.inputs)[kept], labels=np.asarray(retain.labels)[kept]
+    )
+    task = replace(memorised, retain=without)
+    labels = np.asarray(task.validation.labels)
+    predicted = np.asarray(predict(task.predict_fn, task.params, task.validation).logits).argmax(1)
+    remain = labels != 0
+    assert 0 < remain.sum() < len(labels)
+    scores = utility_scores(task, task.params)
+    right = 100 * np.mean((predicted == labels)[remain])
+    assert scores["remaining_accuracy"] == pytest.approx(right)
+    assert scores["validation_accuracy"] == pytest.approx(100 * np.mean(predicted == labels))
 
 
 def test_never_looks_at_the_test_set(memorised):

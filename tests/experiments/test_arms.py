@@ -1,7 +1,7 @@
 import jax.numpy as jnp
 import pytest
 
-from feasible_jax.experiments.arms import ARMS, METHODS, make_feasibility, make_method
+from feasible_jax.experiments.arms import ARMS, METHODS, make_feasibility, make_method, pace_of
 from feasible_jax.methods.method import check_method
 from feasible_jax.unlearning.step import certificate_states, feasibility_states
 
@@ -26,8 +26,14 @@ def test_arms_are_made_once_and_all_but_plain_ask_the_same(name):
         assert len(certificates) == ARMS[name].certified
 
 
+def test_one_step_is_all_that_a_one_shot_method_takes():
+    one_shot = {name for name in METHODS if pace_of(name) == (1.0, 1)}
+    assert one_shot == {"fisher_forgetting", "influence_unlearning", "ssd"}
+    assert {pace_of(name) for name in METHODS} == {(1.0, 1), (0.1, 100)}
+
+
 def test_unknown_names_list_the_known_ones():
-    with pytest.raises(ValueError, match="gradient_ascent, neg_grad_plus"):
+    with pytest.raises(ValueError, match="amnesiac, bad_teacher"):
         make_method("ascent", 10)
     with pytest.raises(ValueError, match="plain, feasible"):
         make_feasibility("masked")

@@ -46,7 +46,7 @@ def test_a_task_of_the_users_own_has_no_settings_of_a_built_in_one():
     own = plain_single(SingleConfig(task_function="mine:make"))
     assert not {"task", "scenario"} & set(own)
     assert own["task_function"] == "mine:make"
-    assert own["steps"] == 100
+    assert own["batch_size"] == 64
 
 
 @pytest.mark.parametrize("text", ["[]", '{"task": {}}', '{"task": 3}', "null", '{"colour": "red"}'])

@@ -30,3 +30,18 @@ def test_the_amount_is_epochs_and_looks():
     looks = 3 * 2 + 3  # two learning rates on the first seed, one on the second
     expected = len(config.scenarios) * (2 * 7 * 2 + cells * looks)
     assert progress._progress.tasks[0].total == expected
+
+
+def test_a_one_shot_method_is_looked_at_once_a_setting():
+    config = preset("digits", methods=("ssd", "sfron"), steps=25, look_every=10)
+    progress = StudyProgress(config, Console(quiet=True))
+    trials = len(config.search.learning_rates)
+    assert progress.left("ssd", 0, trials - 4) == 4
+    assert progress.left("sfron", 0, trials - 4) == 12
+
+
+def test_cells_that_two_measures_may_choose_for_count_twice_until_they_agree():
+    config = preset("digits", steps=10, look_every=5, equal_utility=True, seeds=2)
+    progress = StudyProgress(config, Console(quiet=True))
+    assert progress.left("sfron", 1, 1) == 2
+    assert progress.left("sfron", 1, 2) == 0

@@ -2,10 +2,23 @@ import jax
 import numpy as np
 import pytest
 
-from feasible_jax.evaluation import evaluate, utility_gap
+import feasible_jax as fj
+from feasible_jax.evaluation import evaluate, utility_gap, utility_scores
+from feasible_jax.evaluation.utility import UTILITY_METRICS
 from feasible_jax.experiments import make_feasibility, make_method
+from feasible_jax.experiments import run_arm as run_arm_module
+from feasible_jax.experiments import search as search_module
+from feasible_jax.experiments.arms import ARMS
 from feasible_jax.experiments.config import SearchConfig
-from feasible_jax.experiments.search import Setting, best_trial, search, settings_of
+from feasible_jax.experiments.search import (
+    EQUAL_UTILITY,
+    Setting,
+    closest_trial,
+    equal_utility_trial,
+    search,
+    search_of,
+    settings_of,
+)
 
 CONFIG = SearchConfig(steps=6, look_every=3, batch_size=16)
 SETTINGS = (Setting(0.01, 0.6), Setting(0.3, 0.9))
@@ -27,11 +40,37 @@ def test_each_trial_is_kept_at_its_best_look(trials, built):
     assert [(where, step) for where, step, _ in looks] == [(w, s) for w in SETTINGS for s in (3, 6)]
     for trial in found:
         gaps = {step: gap for setting, step, gap in looks if setting == trial.setting}
-        assert trial.gap == min(gaps.values()) == gaps[trial.steps]
-        assert utility_gap(built.task, trial.params, reference) == trial.gap
-        assert 0 < trial.seconds < 60
+        look, params, seconds = trial.closest
+        assert look.gap == min(gaps.values()) == gaps[look.step]
+        assert utility_gap(built.task, params, reference) == look.gap
+        assert 0 < seconds < 60
         assert len(trial.history.kept) == 6
-    assert best_trial(found).gap == min(trial.gap for trial in found)
+        assert [seen.step for seen in trial.looks] == [3, 6]
+    least = min(trial.closest.look.gap for trial in found)
+    assert closest_trial(found).closest.look.gap == least
+
+
+def test_at_equal_utility_it_is_kept_where_most_is_forgotten_and_nothing_lost(trials, built):
+    found, _, _ = trials
+    original = utility_scores(built.task, built.task.params)
+    floor = original["remaining_accuracy"] - EQUAL_UTILITY
+    for trial in found:
+        useful = [look.forget for look in trial.looks if look.remaining >= floor]
+        kept = trial.equal_utility
+        assert kept.look.forget == min([original["forget_accuracy"], *useful])
+        scores = utility_scores(built.task, kept.params)
+        assert (scores["forget_accuracy"], scores["remaining_accuracy"]) == kept.look[2:]
+    assert any(trial.equal_utility.look.step for trial in found), "or nothing is tested here"
+    least = min(trial.equal_utility.look.forget for trial in found)
+    assert equal_utility_trial(found).equal_utility.look.forget == least
+
+
+def test_where_all_utility_is_lost_the_original_model_is_kept(built):
+    reference = evaluate(built.task, built.task.retrained)
+    method = make_method("gradient_ascent", 10)
+    trial = search(built.task, reference, method, None, CONFIG, (Setting(30.0),), 0)[0]
+    assert trial.equal_utility.look.step == 0
+    assert trial.equal_utility.params is built.task.params
 
 
 def test_the_test_set_has_no_say(trials, built):
@@ -41,9 +80,11 @@ def test_the_test_set_has_no_say(trials, built):
     method = make_method("gradient_ascent", 10)
     args = (reference, method, make_feasibility("feasible"), CONFIG, (Setting(0.3, 0.9),), 0)
     here, there = search(built.task, *args)[0], search(task, *args)[0]
-    assert (here.gap, here.steps) == (there.gap, there.steps)
-    for a, b in zip(jax.tree.leaves(here.params), jax.tree.leaves(there.params), strict=True):
-        np.testing.assert_array_equal(a, b)
+    for name in ("closest", "equal_utility"):
+        one, other = getattr(here, name), getattr(there, name)
+        assert one.look == other.look
+        for a, b in zip(jax.tree.leaves(one.params), jax.tree.leaves(other.params), strict=True):
+            np.testing.assert_array_equal(a, b)
 
 
 def test_a_diverging_run_is_noted_not_raised(built):
@@ -51,14 +92,61 @@ def test_a_diverging_run_is_noted_not_raised(built):
     method = make_method("gradient_ascent", 10)
     trial = search(built.task, reference, method, None, CONFIG, (Setting(1e30),), 0)[0]
     assert "not finite" in trial.note
-    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(trial.params))
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(trial.closest.params))
 
 
 def test_a_second_hyper_parameter_buys_no_further_trials():
     config = SearchConfig(learning_rates=(0.1, 0.2, 0.3), confidences=(0.6, 0.9))
-    assert len(settings_of(config, True)) == len(settings_of(config, False)) == 3
-    assert [s.confidence for s in settings_of(config, True)] == [0.6, 0.9, 0.6]
-    assert {s.confidence for s in settings_of(config, False)} == {None}
+    feasible, plain = (settings_of(config, ARMS[arm]) for arm in ("feasible", "plain"))
+    assert len(feasible) == len(plain) == 3
+    assert [s.confidence for s in feasible] == [0.6, 0.9, 0.6]
+    assert {s.confidence for s in plain} == {None}
+
+
+def test_an_arm_that_prices_curvature_tries_larger_rates_but_no_more_of_them():
+    config = SearchConfig(learning_rates=(0.1, 0.2))
+    rates = [s.learning_rate for s in settings_of(config, ARMS["feasible_curvature"])]
+    assert rates == pytest.approx([1.0, 2.0])
+    one_shot = search_of(make_method("ssd", 10), config)
+    rates = [s.learning_rate for s in settings_of(one_shot, ARMS["feasible_curvature"])]
+    assert rates == pytest.approx([0.5, 1.0])
+
+
+def test_a_one_shot_method_tries_parts_of_its_edit_in_one_step_each(built, monkeypatch):
+    method = make_method("ssd", 10)
+    config = search_of(method, SearchConfig(learning_rates=(0.1, 0.2), steps=6, look_every=3))
+    assert (config.steps, config.look_every, config.learning_rates) == (1, 1, (0.5, 1.0))
+    runs = []
+    monkeypatch.setattr(
+        run_arm_module, "unlearn", lambda *a, **kw: runs.append(kw) or fj.unlearn(*a, **kw)
+    )
+    reference = evaluate(built.task, built.task.retrained)
+    half, whole = search(
+        built.task, reference, method, None, config, settings_of(config, ARMS["plain"]), 0
+    )
+    assert (half.closest.look.step, whole.closest.look.step) == (1, 1)
+    half, whole = half.closest.params, whole.closest.params
+    for h, w, p in zip(*map(jax.tree.leaves, (half, whole, built.task.params)), strict=True):
+        np.testing.assert_allclose(h, (w + p) / 2, atol=1e-6)
+    assert any((w != p).any() for w, p in zip(
+        *map(jax.tree.leaves, (whole, built.task.params)), strict=True
+    ))  # fmt: skip
+    # What is timed is not the run that compiled.
+    assert len(runs) == 4
+
+
+def test_other_methods_search_as_they_are_told():
+    config = SearchConfig(learning_rates=(0.1, 0.2))
+    assert search_of(make_method("sfron", 10), config) is config
+
+
+def test_preparation_counts_as_run_time(built, monkeypatch):
+    monkeypatch.setattr(search_module, "seconds_to_prepare", lambda *args: 1000.0)
+    method = make_method("gradient_ascent", 10)
+    trial = search(
+        built.task, dict.fromkeys(UTILITY_METRICS, 0.0), method, None, CONFIG, (Setting(0.01),), 0
+    )[0]
+    assert 1000 < trial.closest.seconds < 1060
 
 
 def test_the_confidence_reaches_the_test(trials):

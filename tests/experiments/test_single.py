@@ -7,6 +7,7 @@ import pytest
 
 from feasible_jax.experiments.config import SingleConfig, TaskConfig, plain_single
 from feasible_jax.experiments.ledger import Ledger
+from feasible_jax.experiments.run_method import paced
 from feasible_jax.experiments.single import run_single
 from feasible_jax.experiments.stopwatch import Stopwatch
 from feasible_jax.unlearning.checkpoint import load_params
@@ -105,7 +106,7 @@ class TestAnInterruptedRun:
             assert {k: v for k, v in a.items() if k not in timed} == {
                 k: v for k, v in b.items() if k not in timed
             }
-        laps = Ledger(tmp_path / "run", plain_single(own)).read("laps")["seconds"]
+        laps = Ledger(tmp_path / "run", plain_single(paced(own))).read("laps")["seconds"]
         assert len(laps) == 3
 
     def test_is_not_passed_over(self, own, tmp_path, monkeypatch):

@@ -30,6 +30,15 @@ RULES = {
     "sign agreement": sign_agreement,
     "random mask": lambda: random_mask(0.5),
 }
+# Variants that differ from those above in what they ask of Optax and jit alone.
+VARIANTS = {
+    "adaptive curvature": lambda: coordinatewise(curvature="adaptive"),
+    "all at once": lambda: coordinatewise("adaptive", "benjamini_hochberg", True, 0.9),
+    "bonferroni": lambda: coordinatewise(multiplicity="bonferroni"),
+    "adaptive budget": budget,
+    "A-GEM": lambda: projection(noise_aware=False),
+}
+ADAPTIVE = ("adaptive curvature", "adaptive budget", "all at once")
 LOOKS = [name for name in RULES if name != "random mask"]
 TESTS_NOISE = [name for name in LOOKS if name != "sign agreement"]
 TAKES_MOMENTS = [
@@ -65,6 +74,8 @@ def make_tree():
 def pytest_generate_tests(metafunc):
     """One protocol for all rules: tests ask for them by what they do."""
     for name, names in {
+        "every_rule": [*RULES, *VARIANTS],
+        "unlearnt_rule": but([*RULES, *VARIANTS], *ADAPTIVE),
         "any_rule": list(RULES),
         "masking_rule": but(RULES, *MOVES, "budget"),
         "looking_rule": LOOKS,
@@ -76,7 +87,7 @@ def pytest_generate_tests(metafunc):
         "spread_rule": ["coordinatewise", "row", "numbered groups"],
     }.items():
         if name in metafunc.fixturenames:
-            metafunc.parametrize(name, [RULES[n] for n in names], ids=names)
+            metafunc.parametrize(name, [{**RULES, **VARIANTS}[n] for n in names], ids=names)
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -9,12 +9,14 @@ import pytest
 
 from feasible_jax.alignment import loss_change
 from feasible_jax.feasibility import (
+    accumulate_evidence,
     budget,
     certify_updates,
     coordinatewise,
     feasible_updates,
     groupwise,
     projection,
+    random_mask,
 )
 
 PARAMS = {"body": {"w": jnp.ones((2, 3)), "b": jnp.ones(3)}, "head": jnp.ones(2)}
@@ -197,6 +199,80 @@ def test_apply_if_finite_around_and_bad_evidence_inside():
     chex.assert_tree_all_finite((updates, get(state, "kept")))
 
 
+@pytest.mark.parametrize(
+    ("wrap", "waits"),
+    [(optax.conditionally_mask, 0.0), (optax.conditionally_transform, 1.0)],
+)
+def test_at_certain_steps_alone(wrap, waits):
+    tx = wrap(feasible_updates("retain", confidence=0.99), lambda step: step % 2 == 0)
+    down = jax.tree.map(jnp.negative, mean_of(stack(0, 0.8)))
+    state, update = tx.init(PARAMS), jax.jit(tx.update)
+    masked, state = update(down, state, PARAMS, retain=stack(0, 0.8))
+    assert 0 < get(state) < 1
+    updates, after = update(down, state, PARAMS, retain=stack(1, 0.8))
+    chex.assert_trees_all_equal(updates, jax.tree.map(lambda u: waits * u, down))
+    chex.assert_trees_all_equal(after.inner_state, state.inner_state)
+    updates, state = update(down, after, PARAMS, retain=stack(0, 0.8))
+    chex.assert_trees_all_equal(updates, masked)
+    assert get(state.inner_state, "step") == 2
+    assert update._cache_size() == 1
+
+
+def knowing(tx, **evidence):
+    """What does not hand on extra arguments, such as lookahead, takes them closed over."""
+    return optax.GradientTransformation(
+        tx.init, lambda updates, state, params=None: tx.update(updates, state, params, **evidence)
+    )
+
+
+def test_lookahead_with_evidence_closed_over():
+    tx = optax.chain(optax.sgd(0.1), feasible_updates("retain"))
+
+    def lookahead(retain):
+        return optax.lookahead(knowing(tx, retain=retain), sync_period=2, slow_step_size=0.5)
+
+    @jax.jit
+    def step(params, state, retain):
+        updates, state = lookahead(retain).update(mean_of(retain), state, params)
+        return optax.apply_updates(params, updates), state
+
+    start = params = optax.LookaheadParams.init_synced(PARAMS)
+    state, alone, expected = lookahead(None).init(params), tx.init(PARAMS), PARAMS
+    for seed in range(2):
+        retain = stack(seed, 0.5)
+        chex.assert_trees_all_equal(params.slow, start.slow)
+        with jax.numpy_dtype_promotion("standard"):  # Optax's own sums need it
+            params, state = step(params, state, retain)
+        updates, alone = jax.jit(tx.update)(mean_of(retain), alone, PARAMS, retain=retain)
+        expected = optax.apply_updates(expected, updates)
+        assert get(state) == get(alone)
+    halfway = jax.tree.map(lambda slow, fast: slow + 0.5 * (fast - slow), start.slow, expected)
+    chex.assert_trees_all_close(params.slow, halfway, rtol=1e-6)
+    chex.assert_trees_all_close(params.fast, halfway, rtol=1e-6)
+    assert step._cache_size() == 1
+
+
+def test_what_optax_finds_by_name_in_a_state():
+    tx = optax.named_chain(
+        ("base", optax.adam(0.1)),
+        ("mask", optax.masked(feasible_updates("retain"), True)),
+        ("certificate", optax.apply_if_finite(certify_updates("retain"), 3)),
+    )
+    state = tx.init(PARAMS)
+    for name in ("kept", "kept_per_leaf", "pass_rate", "accepted", "scale", "p_value", "spent"):
+        assert optax.tree.get(state, name, "missing") != "missing"
+    with pytest.raises(KeyError, match="step"):  # of both
+        optax.tree.get(state, "step")
+
+    def of_mask(path, value):
+        return getattr(path[-1], "tuple_name", None) == "FeasibleUpdatesState"
+
+    state = optax.tree.set(state, of_mask, step=jnp.int32(7))
+    assert optax.tree.get(state, "step", filtering=of_mask) == 7
+    assert state["mask"].inner_state.step == 7
+    assert state["certificate"].inner_state.step == 0
+
+
 def test_multi_steps_sees_the_last_microbatch():
     tx = optax.MultiSteps(optax.chain(optax.sgd(0.1), feasible_updates("retain")), 2)
     state, update = tx.init(PARAMS), jax.jit(tx.update)
@@ -278,10 +354,76 @@ def test_state_survives_flattening_and_a_round_trip_through_numpy():
     assert jax.tree.structure(after) == treedef
 
 
-def test_donated_buffers():
-    tx = feasible_updates("retain")
-    update = jax.jit(tx.update, donate_argnums=(0, 1))
-    state = jax.tree.map(jnp.copy, tx.init(PARAMS))
+def test_a_state_may_be_donated():
+    tx = accumulate_evidence(
+        optax.chain(
+            feasible_updates("retain", rule=coordinatewise("adaptive", evidence_decay=0.9)),
+            certify_updates("retain", test="normal", backtrack=0),
+        ),
+        every_k_schedule=1,
+    )
+    update = jax.jit(tx.update, donate_argnames=("updates", "state"))
+    state = tx.init(PARAMS)
+    buffers = [leaf.unsafe_buffer_pointer() for leaf in jax.tree.leaves(state)]
+    assert len(set(buffers)) == len(buffers)  # accelerators refuse to donate one twice
+    change = loss_change(squares, 1 + 0.1 * jnp.arange(32.0))
     for seed in range(2):
-        _, state = update(mean_of(stack(seed)), state, retain=stack(seed))
-    assert state.step == 2
+        old = state
+        updates = mean_of(stack(seed))
+        _, state = update(updates, state, PARAMS, retain=stack(seed), retain_change=change)
+    assert state.gradient_step == 2
+    assert all(leaf.is_deleted() for leaf in jax.tree.leaves(old))
+
+
+SPREAD = 1 + 0.1 * jnp.arange(32.0)
+
+
+def norm(params, x):
+    leaves = jax.tree.leaves(params)
+    return x * sum((jnp.sum(jnp.abs(p).astype(jnp.float32) ** 2) for p in leaves), jnp.float32(0))
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"half": jnp.ones(3, jnp.bfloat16), "none": None, "whole": jnp.ones((2, 2))},
+        jnp.ones((), jnp.float16),
+        {"complex": jnp.array([1.0 + 2.0j, -1.0j]), "real": jnp.ones(2)},
+        {"none": None, "empty": jnp.zeros((0, 2))},
+        {},
+    ],
+)
+def test_certificates_of_trees_of_every_kind(params):
+    tx = certify_updates("retain", test="normal", backtrack=1)
+    state, update = tx.init(params), jax.jit(tx.update)
+    chex.assert_trees_all_equal(tx.init(jax.eval_shape(lambda: params)), state)
+    change = loss_change(norm, SPREAD)
+    # The loss at 1 - s is less than at 1 for s below 2: of 3 the half, of 5 nothing.
+    for size, scale in ((0.5, 1.0), (3.0, 0.5), (5.0, 0.0)):
+        step = jax.tree.map(lambda p, s=size: (-s * p).astype(p.dtype), params)
+        got, state = update(step, state, params, retain_change=change)
+        something = any(leaf.size for leaf in jax.tree.leaves(params))
+        assert float(state.scale) == (scale if something else 0)
+        wanted = jax.tree.map(lambda u, s=scale: (u * s).astype(u.dtype), step)
+        chex.assert_trees_all_equal(got, wanted)
+        chex.assert_trees_all_equal_shapes_and_dtypes(got, params)
+    assert update._cache_size() == 1
+
+
+def test_masks_of_complex_parameters_are_refused_by_name():
+    params = {"real": jnp.ones(2), "phase": jnp.ones(2, jnp.complex64)}
+    retain = {"real": jnp.ones((4, 2)), "phase": jnp.ones((4, 2))}
+    tx = feasible_updates("retain")
+    with pytest.raises(TypeError, match=r"params at 'phase' are complex.*two real arrays"):
+        tx.init(params)
+    state = tx.init(retain)
+    with pytest.raises(TypeError, match=r"updates at 'phase' are complex \(complex64\)"):
+        tx.update(params, state, retain=retain)
+    # What is masked away, or drawn without looking, may be complex.
+    hidden = optax.masked(tx, {"real": True, "phase": False})
+    updates, _ = jax.jit(hidden.update)(params, hidden.init(params), params, retain=retain)
+    chex.assert_trees_all_equal(updates["phase"], params["phase"])
+    drawn = feasible_updates("retain", rule=random_mask(0.5))
+    updates, state = jax.jit(drawn.update)(params, drawn.init(params))
+    assert updates["phase"].dtype == jnp.complex64
+    assert set(np.unique(updates["phase"])) <= {0, 1}

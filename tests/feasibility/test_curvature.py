@@ -92,7 +92,7 @@ def test_the_rate_learnt_is_the_rate_charged():
     rate, ones = float(state.rule_state.rate), jnp.ones(20)
     lengths = np.geomspace(0.1, 10, 20) * 2 / rate
     moments = GradientMoments(ones, 0 * ones, jnp.float32(64))
-    params = state.rule_state.params[0]
+    params = state.rule_state.params
     got, after = tx.update(jnp.float32(-lengths), state, params, retain=moments)
     np.testing.assert_array_equal(got != 0, lengths < 2 / float(after.rule_state.rate))
     assert 0 < after.kept < 1

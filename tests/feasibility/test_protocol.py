@@ -79,6 +79,41 @@ def test_dtypes_and_structure_never_change(any_rule, make_tree, dtype):
         assert jax.tree.structure(seen[1]) == jax.tree.structure(state)
 
 
+def test_leaves_of_different_types_keep_them(every_rule):
+    shapes = {"half": ((2, 3), "bfloat16"), "wide": ((3,), "float64"), "scalar": ((), "float32")}
+
+    def tree(seed, *lead):
+        rng = np.random.default_rng(seed)
+        return {
+            name: jnp.asarray(rng.normal(size=(*lead, *shape)), dtype)
+            for name, (shape, dtype) in shapes.items()
+        }
+
+    with jax.enable_x64(True):
+        tx, params = both(every_rule), tree(0)
+        state = tx.init(params)
+        update = functools.partial(tx.update, retain=tree(1, SIZE), forget=tree(2, SIZE))
+        after = jax.eval_shape(update, params, state, params)
+        assert after == jax.eval_shape(lambda: (params, state))
+
+
+def test_optax_finds_whatever_is_shaped_like_the_parameters(every_rule, make_tree):
+    """As it has to for those who place optimizer states on a mesh."""
+    tx, params = both(every_rule), make_tree(0)
+
+    def found(leaf, param):
+        assert leaf.shape in (param.shape, ())  # a scalar a leaf: ``kept_per_leaf``
+        return leaf
+
+    def others(leaf):
+        assert leaf.shape == ()
+        return leaf
+
+    state = tx.init(params)
+    same = optax.tree.map_params(tx, found, state, params, transform_non_params=others)
+    chex.assert_trees_all_equal(same, state)
+
+
 def test_one_compilation_serves_every_step(any_rule, make_tree):
     tx = both(any_rule, confidence=0.6)
     state = tx.init(make_tree(0))
@@ -102,8 +137,8 @@ def test_jit_changes_no_mask(moments_rule, drawn):
     chex.assert_trees_all_close(masked(moments_rule, *drawn), eager, rtol=1e-6)
 
 
-def test_init_needs_shapes_alone(any_rule, make_tree):
-    tx = both(any_rule)
+def test_init_needs_shapes_alone(every_rule, make_tree):
+    tx = both(every_rule)
     abstract = jax.eval_shape(lambda: make_tree(0))
     chex.assert_trees_all_equal(tx.init(abstract), tx.init(make_tree(0)))
     shapes = jax.eval_shape(tx.init, abstract)
@@ -264,8 +299,9 @@ def test_numpy_numbers_and_empty_leaves_are_taken_as_arrays(any_rule):
     assert state.kept_per_leaf["none"] == 0
 
 
-def test_sharded_parameters_keep_mask_and_sharding(spread_rule):
-    mesh = jax.make_mesh((8,), ("x",), axis_types=(jax.sharding.AxisType.Auto,))
+@pytest.mark.parametrize("kind", [jax.sharding.AxisType.Auto, jax.sharding.AxisType.Explicit])
+def test_sharded_parameters_keep_mask_and_sharding(spread_rule, kind):
+    mesh = jax.make_mesh((8,), ("x",), axis_types=(kind,))
     whole, rows, columns = (
         jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(*axes))
         for axes in ((), ("x",), (None, "x"))

@@ -5,8 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from scipy.special import softmax
 
 import feasible_jax as fj
+from feasible_jax.methods import Prepared
 
 SGD = optax.sgd(1.0)
 
@@ -21,14 +23,28 @@ def loss_fn(params, example):
     return jax.nn.logsumexp(logits) - logits[label]
 
 
+def predict_fn(params, inputs):
+    traces.append(None)
+    return jax.vmap(lambda x: x.astype(params["w"].dtype) @ params["w"] + params["b"])(inputs)
+
+
+def probabilities_by_hand(params, inputs, temperature=1.0):
+    """Softmax of the logits of one example, in float64 NumPy."""
+    w, b = (np.asarray(params[name], np.float64) for name in ("w", "b"))
+    return softmax((np.asarray(inputs, np.float64) @ w + b) / temperature)
+
+
+def gradient_of_logits(inputs, residual):
+    """The gradient of what has this gradient in the logits."""
+    return {"w": np.outer(np.asarray(inputs, np.float64), residual), "b": residual}
+
+
 def gradient_by_hand(params, example):
     """The gradient of the cross-entropy of one example, in float64 NumPy."""
-    inputs, label = np.asarray(example[0], np.float64), int(example[1])
-    logits = inputs @ np.asarray(params["w"], np.float64) + np.asarray(params["b"], np.float64)
-    residual = np.exp(logits - logits.max())
-    residual /= residual.sum()
-    residual[label] -= 1
-    return {"w": np.outer(inputs, residual), "b": residual}
+    inputs, label = example
+    residual = probabilities_by_hand(params, inputs)
+    residual[int(label)] -= 1
+    return gradient_of_logits(inputs, residual)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -52,12 +68,33 @@ def by_hand():
 
 
 @pytest.fixture
+def predict():
+    return predict_fn
+
+
+@pytest.fixture
+def by_residual():
+    return gradient_of_logits
+
+
+@pytest.fixture
+def probabilities():
+    return probabilities_by_hand
+
+
+@pytest.fixture
 def params():
     rng = np.random.default_rng(0)
     return {
         "w": jnp.asarray(rng.normal(size=(4, 3)), jnp.float32),
         "b": jnp.asarray(rng.normal(size=3), jnp.float32),
     }
+
+
+@pytest.fixture
+def moved(params):
+    """Other parameters than the original ones."""
+    return jax.tree.map(lambda leaf: leaf + jnp.cos(leaf + 1), params)
 
 
 @pytest.fixture
@@ -71,6 +108,15 @@ def sets():
 
 
 @pytest.fixture
+def uneven_sets(sets):
+    """The same, with some parameters that matter to the forget set more and some less."""
+    forget = sets["forget"]._replace(
+        inputs=sets["forget"].inputs * np.array([5, 5, 0.2, 0.2], np.float32)
+    )
+    return {**sets, "forget": forget}
+
+
+@pytest.fixture
 def lone_examples():
     """One example a set: whatever is drawn, the batch is known."""
     return {
@@ -81,13 +127,22 @@ def lone_examples():
 
 @pytest.fixture
 def one_step(loss, lone_examples):
-    """One step of plain gradient descent, with the learning rate 1 that makes it plain to see."""
+    """One step of plain gradient descent, with the learning rate 1 that makes it plain to see.
 
-    def step(method, params, batch_size=5, **kwargs):
+    It begins with the parameters ``begin`` instead where there are such: a model that has moved
+    away from the original, as the second step would find it.
+    """
+
+    def step(method, params, batch_size=5, begin=None, **kwargs):
+        if begin is not None:
+            prepare = method.prepare or (lambda *args: Prepared())
+            method = method._replace(prepare=lambda *args: prepare(*args)._replace(params=begin))
         result = fj.unlearn(
             kwargs.pop("loss_fn", loss), params, **{**lone_examples, **kwargs},
             method=method, optimizer=SGD, steps=1, batch_size=batch_size, progress=False,
+            predict_fn=predict_fn,
         )  # fmt: skip
-        return {name: np.asarray(params[name] - result.params[name]) for name in params}, result
+        begin = params if begin is None else begin
+        return {name: np.asarray(begin[name] - result.params[name]) for name in params}, result
 
     return step

@@ -32,6 +32,8 @@ def linear(w, example):
 
 PARAMS = {"w": jnp.array([0.3, -1.0]), "b": jnp.float32(0.1)}
 take = jax.jit(grouped_moments, static_argnums=(0, 4), static_argnames=("third", "has_aux"))
+gradients = jax.jit(per_example_gradients, static_argnums=0, static_argnames="has_aux")
+moments_of = jax.jit(moments_from_per_example, static_argnames="third")
 
 
 def examples(seed, size, scale=1.0, offset=0.0):
@@ -87,7 +89,7 @@ def test_equals_the_float64_oracle(seed, size_and_groups, kind, scale):
 def test_one_example_a_group_is_the_exact_form(seed):
     grads = examples(seed, 9)
     _, moments = take(linear, jnp.ones(2), grads, None, 9, third=True)
-    want = moments_from_per_example(grads, third=True)
+    want = moments_of(grads, third=True)
     chex.assert_trees_all_close(moments, want, rtol=1e-3, atol=1e-4)
 
 
@@ -95,7 +97,7 @@ def test_equal_groups_are_the_moments_of_their_means():
     grads = examples(0, 24)
     means = grads.reshape((4, 6, 2)).mean(0)
     _, moments = take(linear, jnp.ones(2), grads, None, 6, third=True)
-    want = moments_from_per_example(means, third=True)
+    want = moments_of(means, third=True)
     chex.assert_trees_all_close(moments, want, rtol=1e-4, atol=1e-5)
 
 
@@ -103,8 +105,8 @@ def test_equal_groups_are_the_moments_of_their_means():
 def test_the_mean_and_the_losses_are_those_of_the_batch(weights):
     batch = examples(0, 7)
     losses, moments = take(loss, PARAMS, batch, weights, 3)
-    want_losses, grads = per_example_gradients(loss, PARAMS, batch)
-    want = moments_from_per_example(grads, weights)
+    want_losses, grads = gradients(loss, PARAMS, batch)
+    want = moments_of(grads, weights)
     chex.assert_trees_all_close(moments.mean, want.mean, rtol=1e-5)
     real = np.array([True] * 7) if weights is None else np.array(weights) > 0
     np.testing.assert_allclose(losses[real], want_losses[real], rtol=1e-5)
@@ -222,7 +224,7 @@ def test_nothing_cancels_where_the_mean_is_large():
     np.testing.assert_allclose(moments.variance, want[1], rtol=5e-2)
     with jax.enable_x64(True):
         grads = np.float64(grads)
-        _, moments = grouped_moments(linear, jnp.ones(2), grads, None, 64, third=True)
+        _, moments = take(linear, jnp.ones(2), grads, None, 64, third=True)
         assert_oracle(moments, want, rtol=1e-8)
 
 
@@ -252,7 +254,7 @@ def test_dtypes_each_keep_their_own_width():
     assert losses.dtype == jnp.bfloat16
     with jax.enable_x64(True):
         params = {"b": jnp.ones(2, jnp.bfloat16), "d": jnp.ones(2, jnp.float64)}
-        _, moments = grouped_moments(mixed, params, jnp.arange(6.0), None, 3, third=True)
+        _, moments = take(mixed, params, jnp.arange(6.0), None, 3, third=True)
         assert moments.variance["b"].dtype == jnp.float32
         assert moments.third["d"].dtype == moments.count.dtype == jnp.float64
         np.testing.assert_allclose(moments.variance["d"], 1.0, rtol=1e-12)
@@ -267,7 +269,7 @@ def test_aux_and_random_keys_travel_with_the_examples():
     keys = jax.random.split(jax.random.key(0), 7)
     batch = keys, jnp.arange(7.0)
     (losses, aux), moments = take(noisy, jnp.float32(1), batch, None, 3, has_aux=True)
-    (want, _), grads = per_example_gradients(noisy, jnp.float32(1), batch, has_aux=True)
+    (want, _), grads = gradients(noisy, jnp.float32(1), batch, has_aux=True)
     np.testing.assert_allclose(losses, want, rtol=1e-5)
     np.testing.assert_allclose(moments.mean, np.mean(grads), rtol=1e-5)
     np.testing.assert_array_equal(aux["x"], batch[1])
@@ -288,13 +290,13 @@ def test_inside_shard_map_with_replicated_parameters(weighted):
 
     program = jax.shard_map(shard, mesh=mesh, in_specs=(P(), P("data"), P("data")), out_specs=P())
     moments = jax.jit(program)(PARAMS, batch, weights)
-    exact = grad_moments(loss)(PARAMS, batch, weights)
+    exact = jax.jit(grad_moments(loss))(PARAMS, batch, weights)
     chex.assert_trees_all_close(moments.mean, exact.mean, rtol=1e-4)
-    _, grads = per_example_gradients(loss, PARAMS, batch[4 * weighted :])
+    _, grads = gradients(loss, PARAMS, batch[4 * weighted :])
     pairs = jax.tree.map(
         lambda g: g.reshape((-1, 2, 2, *g.shape[1:])).mean(1).reshape((-1, *g.shape[1:])), grads
     )
-    want = moments_from_per_example(pairs, third=True)
+    want = moments_of(pairs, third=True)
     chex.assert_trees_all_close(moments, want, rtol=1e-3, atol=1e-3)
 
 

@@ -17,7 +17,9 @@ def loss(params, example):
 
 
 PARAMS = {"w": jnp.array([0.3, -1.0]), "b": jnp.float32(0.1)}
-scan = jax.jit(microbatch_moments, static_argnums=(0, 4))
+scan = jax.jit(microbatch_moments, static_argnums=(0, 4), static_argnames=("third", "has_aux"))
+gradients = jax.jit(per_example_gradients, static_argnums=0)
+moments_of = jax.jit(moments_from_per_example, static_argnames="third")
 
 
 def examples(seed, size):
@@ -36,11 +38,9 @@ def test_equals_the_whole_batch_at_once(seed, size, chunk, weighted):
     weights = jnp.asarray(np.random.default_rng(seed).integers(0, 3, size), jnp.float32)
     weights = weights if weighted else jnp.ones(size)
     losses, moments = scan(loss, PARAMS, batch, weights, chunk)
-    want_losses, grads = per_example_gradients(loss, PARAMS, batch)
+    want_losses, grads = gradients(loss, PARAMS, batch)
     chex.assert_trees_all_close(losses, want_losses, rtol=1e-5)
-    chex.assert_trees_all_close(
-        moments, moments_from_per_example(grads, weights), rtol=1e-3, atol=1e-5
-    )
+    chex.assert_trees_all_close(moments, moments_of(grads, weights), rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize("poison", [np.nan, np.inf])
@@ -50,9 +50,9 @@ def test_a_padded_row_may_hold_anything_and_its_copies_too(poison, place):
     batch = examples(0, 7)
     weights = jnp.ones(7).at[place].set(0)
     real = jnp.delete(batch, place, axis=0)
-    _, grads = per_example_gradients(loss, PARAMS, real)
+    _, grads = gradients(loss, PARAMS, real)
     _, moments = scan(loss, PARAMS, batch.at[place].set(poison), weights, 4)
-    chex.assert_trees_all_close(moments, moments_from_per_example(grads), rtol=1e-4)
+    chex.assert_trees_all_close(moments, moments_of(grads), rtol=1e-4)
 
 
 def test_the_mean_may_be_large_beside_the_noise(moments_oracle):
@@ -68,8 +68,8 @@ def test_random_keys_travel_with_the_examples():
 
     batch = jax.random.split(jax.random.key(0), 5), jnp.arange(5.0)
     losses, moments = scan(noisy, jnp.float32(1), batch, jnp.ones(5), 2)
-    want_losses, grads = per_example_gradients(noisy, jnp.float32(1), batch)
-    chex.assert_trees_all_close((losses, moments), (want_losses, moments_from_per_example(grads)))
+    want_losses, grads = gradients(noisy, jnp.float32(1), batch)
+    chex.assert_trees_all_close((losses, moments), (want_losses, moments_of(grads)))
 
 
 def test_memory_holds_a_few_examples_not_the_batch():
@@ -87,9 +87,9 @@ def test_memory_holds_a_few_examples_not_the_batch():
 @pytest.mark.parametrize("chunk", [1, 3, 8])
 def test_thirds_are_those_of_the_whole_batch_at_once(chunk):
     batch, weights = examples(0, 7), jnp.array([1, 0, 2, 1, 1, 3, 0])
-    _, grads = per_example_gradients(loss, PARAMS, batch)
-    _, moments = microbatch_moments(loss, PARAMS, batch, weights, chunk, third=True)
-    want = moments_from_per_example(grads, weights, third=True)
+    _, grads = gradients(loss, PARAMS, batch)
+    _, moments = scan(loss, PARAMS, batch, weights, chunk, third=True)
+    want = moments_of(grads, weights, third=True)
     chex.assert_trees_all_close(moments, want, rtol=1e-3, atol=1e-5)
 
 
@@ -100,9 +100,7 @@ def test_aux_comes_along_without_the_padding(chunk):
         return value, {"example": example, "twice": 2 * value}
 
     batch = examples(0, 7)
-    (losses, aux), moments = microbatch_moments(
-        with_aux, PARAMS, batch, jnp.ones(7), chunk, has_aux=True
-    )
-    want_losses, want = microbatch_moments(loss, PARAMS, batch, jnp.ones(7), chunk)
+    (losses, aux), moments = scan(with_aux, PARAMS, batch, jnp.ones(7), chunk, has_aux=True)
+    want_losses, want = scan(loss, PARAMS, batch, jnp.ones(7), chunk)
     chex.assert_trees_all_close((losses, moments), (want_losses, want), rtol=1e-5)
     chex.assert_trees_all_close(aux, {"example": batch, "twice": 2 * losses}, rtol=1e-6)

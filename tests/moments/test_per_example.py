@@ -27,15 +27,18 @@ def batch(size):
     return jnp.asarray(rng.normal(size=(size, 3)), jnp.float32), jnp.arange(size, dtype=jnp.float32)
 
 
+one = jax.jit(jax.value_and_grad(loss))
+gradients = jax.jit(per_example_gradients, static_argnums=0, static_argnames="has_aux")
+
+
 def one_by_one(params, examples):
-    xs, ys = examples
-    rows = [jax.value_and_grad(loss)(params, (x, y)) for x, y in zip(xs, ys, strict=True)]
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *rows)
+    rows = [one(params, example) for example in zip(*map(np.asarray, examples), strict=True)]
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *rows)
 
 
 def test_equals_one_gradient_after_the_other():
     chex.assert_trees_all_close(
-        per_example_gradients(loss, PARAMS, batch(5)), one_by_one(PARAMS, batch(5)), rtol=1e-5
+        gradients(loss, PARAMS, batch(5)), one_by_one(PARAMS, batch(5)), rtol=1e-5
     )
 
 
@@ -58,7 +61,7 @@ def test_shard_map_does_sum_without_the_guard():
         lambda params, examples: jax.vmap(jax.grad(loss), in_axes=(None, 0))(params, examples)["b"],
         mesh=mesh, in_specs=(P(), P("data")), out_specs=P(None),
     )  # fmt: skip
-    summed = naive(PARAMS, batch(16))
+    summed = jax.jit(naive)(PARAMS, batch(16))
     _, grads = one_by_one(PARAMS, batch(16))
     np.testing.assert_allclose(summed, grads["b"].reshape(8, 2).sum(0), rtol=1e-4)
 
@@ -122,8 +125,8 @@ def loss_and_prediction(params, example):
 
 
 def test_aux_comes_along_as_in_value_and_grad():
-    losses, grads = per_example_gradients(loss, PARAMS, batch(5))
-    got = per_example_gradients(loss_and_prediction, PARAMS, batch(5), has_aux=True)
+    losses, grads = gradients(loss, PARAMS, batch(5))
+    got = gradients(loss_and_prediction, PARAMS, batch(5), has_aux=True)
     want = jnp.dot(batch(5)[0], PARAMS["w"])
     chex.assert_trees_all_close(got, ((losses, want), grads), rtol=1e-5)
     check_loss(loss_and_prediction, PARAMS, batch(5), has_aux=True)

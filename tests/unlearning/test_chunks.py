@@ -66,6 +66,7 @@ def test_convolutions_on_a_cpu_are_dispatched_one_by_one(loss, params, sets, mon
         step, args = setup(convolution if convolve else loss, params, sets)
         assert is_scan(chunks.make_chunk(step, 4, (*args, make_limits(4)))) is not convolve
     chunk = chunks.make_chunk(step, 4, (*args, make_limits(4)))
+    assert chunks.is_slow_in_loops(jax.jit(step), (*args, make_limits(4)))
     state, records = chunk(*args, make_limits(4))
     assert int(state.step) == 4
     assert records.kept.shape == (4,)

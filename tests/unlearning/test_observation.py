@@ -59,7 +59,7 @@ def gradient_of(method, active=None, seen=None, progress=0.25):
     batches = {"forget": BATCH, "retain": jax.tree.map(lambda leaf: 2 * leaf, BATCH)}
     active = tuple(o.name for o in method.objectives) if active is None else active
     return method_gradient(
-        method, problem, PARAMS, batches, seen or {}, jnp.float32(progress), jax.random.key(0),
+        method, problem, PARAMS, batches, {}, seen or {}, jnp.float32(progress), jax.random.key(0),
         active,
     )  # fmt: skip
 

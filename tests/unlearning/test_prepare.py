@@ -60,6 +60,37 @@ def test_a_run_begins_with_the_prepared_parameters_and_remembers_the_original():
     assert result.history.losses == {}
 
 
+def test_rows_go_with_their_examples_and_with_the_set_of_the_objective():
+    """A row of another example than the one it is seen with moves the parameters."""
+
+    def mismatch(problem, params, example, key):
+        return params["b"] * (problem.beside["ten"] - 10 * example[0]) ** 2
+
+    def none(problem, params, example, key):
+        assert problem.beside is None
+        return 0.0 * params["b"]
+
+    def run_with(rows):
+        beside = {"forget": {"ten": jnp.array(rows)}}
+        objectives = (Objective("f", "forget", mismatch), Objective("r", "retain", none))
+        method = Method("m", objectives, (1.0, 1.0), prepare=lambda *args: Prepared(beside=beside))
+        return float(run(method, steps=3).params["b"])
+
+    assert run_with([10.0, 30.0]) == 3.0
+    assert run_with([30.0, 10.0]) == 3.0 - 3 * 0.5 * 20**2
+
+
+def test_the_optimizer_begins_with_the_prepared_parameters():
+    """The state of an optimizer may hold parameters, as that of averaging ones does."""
+    towards = optax.GradientTransformation(
+        lambda params: params,
+        lambda updates, state, params: (jax.tree.map(jnp.subtract, state, params), state),
+    )
+    begin = jax.tree.map(lambda leaf: leaf + 1, PARAMS)
+    result = run(prepared_by(lambda *args: Prepared(params=begin)), optimizer=towards)
+    jax.tree.map(np.testing.assert_array_equal, result.params, begin)
+
+
 def test_the_key_of_a_run_decides_what_is_prepared():
     draw = prepared_by(lambda problem, data, key: Prepared(
         params={"a": jax.random.normal(key, (2,)), "b": jnp.zeros(())}
@@ -71,7 +102,7 @@ def test_the_key_of_a_run_decides_what_is_prepared():
 
 
 def test_momentum_and_weight_decay_do_not_slip_past_a_prepared_mask():
-    mask = {"a": jnp.array([1.0, 0.0]), "b": jnp.array(0.0)}
+    mask = {"a": jnp.array([1.0, 0.0]), "b": jnp.array(False)}
     optimizer = optax.chain(optax.add_decayed_weights(0.1), optax.sgd(0.1, momentum=0.9))
     method = prepared_by(lambda problem, data, key: Prepared(mask=mask))
     feasibility = fj.feasible_updates(decrease=("retain",), rule=fj.random_mask(1.0))
@@ -104,6 +135,9 @@ def test_a_second_run_prepares_without_compiling_anew():
         (Prepared(params={"a": jnp.zeros(2), "b": jnp.array(jnp.nan)}), "not finite at 'b'"),
         (Prepared(mask={"a": jnp.zeros(2)}), "mask of another structure"),
         (Prepared(mask={"a": jnp.zeros(3), "b": jnp.zeros(())}), r"mask of shape \(3,\) at 'a'"),
+        (Prepared(beside={"test": jnp.zeros(2)}), "beside 'test', which is no set"),
+        (Prepared(beside={"retain": {"y": jnp.zeros(2)}}), r"\(2,\) at 'y' beside the retain set"),
+        (Prepared(beside={"forget": jnp.zeros(())}), "each of its 2 examples"),
     ],
 )
 def test_what_does_not_fit_is_refused_by_name(made, message):

@@ -426,7 +426,7 @@ class TestArguments:
                 r"constraint 'group' has no data.*constraint_data",
             ),
             ({"constraint_data": {"retain": RAGGED}}, "constraint_data names 'retain'"),
-            ({"method": Method("m", (), ())}, "different names"),
+            ({"method": Method("m", (), ())}, "neither an objective"),
         ],
     )
     def test_mistakes_are_found_before_any_work(self, wrong, message, loss, params, sets):
@@ -466,3 +466,12 @@ def test_a_run_elsewhere_is_silent(loss, params, sets, capsys):
     run(loss, params, sets, progress=True)
     captured = capsys.readouterr()
     assert (captured.out, captured.err) == ("", "")
+
+
+def test_an_optimizer_may_collect_evidence_over_steps(loss, params, sets):
+    tx = fj.accumulate_evidence(optax.chain(SGD, FEASIBLE), 2)
+    result = run(loss, params, sets, optimizer=tx)
+    want, _ = by_hand(loss, params, sets, tx, 5, evidence=True)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), result.params, want)
+    assert result.history.abstained.tolist() == [True, False, True, False, True]
+    assert result.opt_state.gradient_step == 2

@@ -13,6 +13,7 @@ from feasible_jax.moments.precision import accumulation_dtype, unbiased_third, u
 from feasible_jax.moments.structured.execution import run, tap_shapes
 from feasible_jax.moments.structured.gradients import example_gradients, move_sums, use_sums
 from feasible_jax.moments.structured.outermost import back_to_params
+from feasible_jax.moments.structured.parts import moments_in_parts, part_size
 from feasible_jax.moments.structured.plan import Plan, make_plan
 from feasible_jax.moments.structured.program import Program
 from feasible_jax.moments.structured.sums import Sums, chunk_size, chunked_sums, stacked_sums
@@ -55,8 +56,25 @@ def structured_moments(
     ([[2.0, 0.0]], [[2.0, 0.0]], [1.0, 3.0])
     """
     batch = replace_padding(batch, weights)
-    varying = vary_like(params, batch)
+    size = jax.tree.leaves(batch)[0].shape[0]
     plan = make_plan(program)
+    options = {"microbatch_size": microbatch_size, "third": third, "has_aux": has_aux}
+
+    def moments_of(examples, w):
+        return _at_once(plan, loss_fn, params, examples, w, **options)
+
+    part = part_size(program, size)
+    return (
+        moments_of(batch, weights)
+        if part == size
+        else moments_in_parts(moments_of, batch, weights, part)
+    )
+
+
+def _at_once(
+    plan: Plan, loss_fn, params, batch, weights, *, microbatch_size, third, has_aux
+) -> tuple[Any, GradientMoments]:
+    varying = vary_like(params, batch)
     size = jax.tree.leaves(batch)[0].shape[0]
     ways = choose_ways(plan, size)
     leaves, tree = jax.tree.flatten(varying)

@@ -16,6 +16,7 @@ from feasible_jax.moments.structured.gradients import (
     stacked_steps,
     summed_steps,
 )
+from feasible_jax.moments.structured.parts import part_size
 from feasible_jax.moments.structured.plan import Plan, Use, make_plan
 from feasible_jax.moments.structured.program import trace_program
 from feasible_jax.moments.structured.sums import chunk_size
@@ -56,6 +57,7 @@ class MomentsExplanation(NamedTuple):
     Attributes:
       rows: one ``ParameterCost`` a parameter.
       batch_size: the number of examples that it was made for.
+      part_size: how many of them are taken at a time.
 
     >>> import jax.numpy as jnp
     >>> explanation = explain_moments(lambda w, x: w @ x, jnp.ones(3), jnp.ones((5, 3)))
@@ -65,6 +67,7 @@ class MomentsExplanation(NamedTuple):
 
     rows: tuple[ParameterCost, ...]
     batch_size: int
+    part_size: int
 
     def __str__(self) -> str:
         """The table, one line a parameter, and the advice below."""
@@ -80,6 +83,8 @@ class MomentsExplanation(NamedTuple):
         ]
         table.insert(1, "-" * max(map(len, table)))
         advice = [f"{row.name}: {row.advice}" for row in self.rows if row.advice]
+        if self.part_size < self.batch_size:
+            advice.insert(0, f"The batch is taken {self.part_size} examples at a time.")
         return "\n".join([*table, *(["", *advice] if advice else [])])
 
 
@@ -119,13 +124,24 @@ def explain_moments(
     program = trace_program(loss_fn, params, batch, has_aux)
     refuse_batch_statistics(program)
     plan = make_plan(program)
-    ways = choose_ways(plan, size)
+    part = part_size(program, size)
+    ways = choose_ways(plan, part)
     leaves = jax.tree_util.tree_leaves_with_path(params)
     rows = [
-        _row(plan, ways, i, jax.tree_util.keystr(path, simple=True, separator="/"), leaf, size)
+        _of_batch(
+            _row(plan, ways, i, jax.tree_util.keystr(path, simple=True, separator="/"), leaf, part),
+            size,
+            part,
+        )
         for i, (path, leaf) in enumerate(leaves)
     ]
-    return MomentsExplanation(tuple(rows), size)
+    return MomentsExplanation(tuple(rows), size, part)
+
+
+def _of_batch(row: ParameterCost, size: int, part: int) -> ParameterCost:
+    """A part's cost as that of the batch, which holds no more at once."""
+    flops, gradient_flops = (size * flops // part for flops in (row.flops, row.gradient_flops))
+    return row._replace(flops=flops, gradient_flops=gradient_flops)
 
 
 def _row(plan: Plan, ways: Ways, i: int, name: str, leaf: Any, size: int) -> ParameterCost:

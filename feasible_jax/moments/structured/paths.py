@@ -16,6 +16,8 @@ _MOVES = {
     "slice", "rev", "copy", "copy_p", "sharding_constraint", "optimization_barrier", "split",
     "reduce_precision", "pad", "mesh_cast", "reshard",
 }  # fmt: skip
+# Precision is that of the gradients themselves on the way back.
+_CASTS = {"convert_element_type", "reduce_precision"}
 # Likewise, up to a factor or a summand that is the same for all entries.
 _SCALES = {"neg", "mul", "div", "add", "sub"}
 # Acting on each entry by itself, so that an entry of the input still reaches one of the output.
@@ -74,8 +76,8 @@ def pull(
     Returns:
       The gradient with respect to ``source``, in the dtype of ``cotangent``.
     """
-    if not chain:
-        return cotangent
+    if all(map(_only_reshapes, chain)):
+        return cotangent if cotangent.shape == shape else cotangent.reshape(shape)
 
     def run(value):
         values = {source: value}
@@ -88,12 +90,18 @@ def pull(
     return jax.vjp(run, start)[1](cotangent)[0]
 
 
+def _only_reshapes(op: Op) -> bool:
+    if op.name == "reshape":
+        return op.params["dimensions"] is None  # else it transposes as well
+    return op.name in _CASTS or op.name in ("squeeze", "expand_dims")
+
+
 def _bind_in(op: Op, values: dict[int, jax.Array], dtype: Any) -> list[jax.Array]:
     """Apply one operation in a dtype of our own; float casts are left out."""
     inputs = [
         jnp.asarray(atom.value, dtype) if isinstance(atom, Constant) else values[atom]
         for atom in op.inputs
     ]
-    if op.name in ("convert_element_type", "reduce_precision"):
+    if op.name in _CASTS:
         return inputs[:1]
     return op.bind(*inputs)

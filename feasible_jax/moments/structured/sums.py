@@ -1,7 +1,7 @@
 """Sums over examples of gradients, their squares and cubes, each in the cheapest form."""
 
-import functools
 from collections.abc import Callable
+from functools import partial, reduce
 from typing import Any, NamedTuple
 
 import jax
@@ -97,7 +97,7 @@ def squared_sums(left: jax.Array, right: jax.Array, weights: jax.Array | None, t
     tiny = float(jnp.finfo(dtype).tiny)
     unit = jnp.maximum(a_scale * b_scale, tiny)
     scaled_mean = mean / unit
-    raw = product(_lifted_square(a), _lifted_square(b))
+    raw = product(_factor_square(a), _factor_square(b))
     rounding = raw * _ROUNDING[dtype.name]
     squares = jnp.maximum(raw - scaled_mean * scaled_mean * total, rounding)
     cubes = None
@@ -162,6 +162,8 @@ def chunked_sums(
     return sums
 
 
+# Layers of one shape are traced once.
+@partial(jax.jit, static_argnames="third")
 def stacked_sums(grads: jax.Array, weights: jax.Array | None, third: bool) -> Sums:
     """Sums of a stack of per-example gradients, ``(n, *shape)``, in two passes."""
     dtype = accumulation_dtype(grads)
@@ -177,7 +179,7 @@ def stacked_sums(grads: jax.Array, weights: jax.Array | None, third: bool) -> Su
     # Dividing the gradients, not their sum, keeps a sum of huge gradients from overflowing.
     mean = over_examples(grads / jnp.where(total > 0, total, 1))
     deviations = grads - mean[None]
-    squares = over_examples(_lifted(deviations))
+    squares = over_examples(lifted_square(deviations))
     cubes = over_examples(deviations * deviations * deviations) if third else None
     return Sums(mean, squares, cubes)
 
@@ -211,7 +213,7 @@ def lookup_sums(
     deviations = rows - mean.at[ids].get(mode="fill", fill_value=0)
     # Who did not read a row has gradient 0 there, which deviates by the mean.
     others = jnp.maximum(total - readers, 0)
-    squares = scatter(_lifted(deviations) * each) + others * _lifted(mean)
+    squares = scatter(lifted_square(deviations) * each) + others * lifted_square(mean)
     cubes = scatter(deviations**3 * each) - others * mean**3 if third else None
     return Sums(mean, squares, cubes)
 
@@ -231,11 +233,11 @@ def _merge(before: Sums, seen: jax.Array, grads: jax.Array, counts: jax.Array | 
     if counts is not None:
         # Who does not count may be too far from the mean to be squared.
         deviations = [jnp.where(c > 0, d, 0) for c, d in zip(each, deviations, strict=True)]
-    within = _total([_lifted(d) for d in deviations], each)
+    within = _total([lifted_square(d) for d in deviations], each)
     share = new / jnp.maximum(seen + new, _ANY)
     apart = mean - before.mean
     # Weighed before it is squared: the first chunk is apart by all of its mean, for nothing.
-    squares = before.squares + (within + _lifted(apart * jnp.sqrt(seen * share)))
+    squares = before.squares + (within + lifted_square(apart * jnp.sqrt(seen * share)))
     cubes = None
     if before.cubes is not None:
         both = jnp.maximum(seen + new, _ANY)
@@ -251,10 +253,10 @@ def _total(values: Any, counts: list[Any]) -> jax.Array:
         values[i] if isinstance(count, float) else values[i] * count
         for i, count in enumerate(counts)
     ]
-    return functools.reduce(jnp.add, terms)
+    return reduce(jnp.add, terms)
 
 
-def _lifted(deviations):
+def lifted_square(deviations):
     """Squares, where underflow makes none of them 0."""
     floor = 1024 * float(jnp.finfo(deviations.dtype).tiny)
     # The smallest normal number times this is more than the floor, and 0 stays 0.
@@ -271,7 +273,7 @@ def _scaled(values):
     return values / scale, scale
 
 
-def _lifted_square(values):
+def _factor_square(values):
     """Squares of factors, the smallest lifted so that no product of two squares is lost."""
     lifted = jnp.where(values != 0, jnp.maximum(jnp.abs(values), _SMALLEST_FACTOR), 0)
     return lifted * lifted

@@ -1,11 +1,13 @@
-"""The slow oracle of the room: per-example gradients in float64."""
+"""The slow oracle of the room: per-example gradients in float64, their moments by NumPy."""
+
+import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from feasible_jax.moments import grad_moments
+from feasible_jax.moments import GradientMoments, grad_moments
 from feasible_jax.moments.structured import trace_program
 from feasible_jax.moments.structured.plan import make_plan
 from feasible_jax.moments.structured.ways import choose_ways
@@ -26,11 +28,29 @@ def widen(tree):
     return jax.tree.map(one, tree)
 
 
+# Compiled once for all that is asked of a loss at one shape.
+@functools.lru_cache(maxsize=64)
+def gradients_of(loss):
+    return jax.jit(jax.vmap(jax.grad(loss), (None, 0)))
+
+
+@functools.lru_cache(maxsize=64)
+def structured(loss, third):
+    return jax.jit(grad_moments(loss, "structured", third=third, microbatch_size=3))
+
+
 def moments_in_float64(loss, params, batch, weights=None, third=True):
     with jax.enable_x64(True):
-        take = jax.jit(grad_moments(loss, "vmap", third=third))
-        moments = take(widen(params), widen(batch), weights)
-        return jax.tree.map(np.asarray, moments)
+        grads = jax.tree.map(np.asarray, gradients_of(loss)(widen(params), widen(batch)))
+    if weights is not None:
+        times = np.asarray(weights).astype(int)
+        grads = jax.tree.map(lambda grad: np.repeat(grad, times, axis=0), grads)
+    n = len(jax.tree.leaves(grads)[0])
+    mean = jax.tree.map(lambda grad: grad.mean(0), grads)
+    variance = jax.tree.map(lambda grad: grad.var(0, ddof=1), grads)
+    cubes = jax.tree.map(lambda grad: np.sum((grad - grad.mean(0)) ** 3, axis=0), grads)
+    thirds = jax.tree.map(lambda total: n / (n - 1) / (n - 2) * total, cubes) if third else None
+    return GradientMoments(mean, variance, n, thirds)
 
 
 def largest(tree):
@@ -67,8 +87,7 @@ def check_moments(got, want, rtol):
 
 
 def check(loss, params, batch, weights=None, third=True, rtol=1e-5):
-    take = jax.jit(grad_moments(loss, "structured", third=third, microbatch_size=3))
-    got = take(params, batch, weights)
+    got = structured(loss, third)(params, batch, weights)
     check_moments(got, moments_in_float64(loss, params, batch, weights, third), rtol)
     return got
 

@@ -30,7 +30,7 @@ def linen(shape, layer, **options):
             return layer()(nn.Conv(4, (2, 2))(x) if len(shape) > 1 else nn.Dense(4)(x))
 
     module = Network()
-    variables = module.init(jax.random.key(0), jnp.ones((1, *shape)))
+    variables = jax.jit(module.init)(jax.random.key(0), jnp.ones((1, *shape)))
     rest = {k: v for k, v in variables.items() if k != "params"}
 
     def loss(params, x):
@@ -107,7 +107,7 @@ def test_batch_norm_over_a_named_axis_is_refused(strategy):
         def __call__(self, x):
             return nn.BatchNorm(use_running_average=False, axis_name=self.axis_name)(nn.Dense(4)(x))
 
-    variables = Network().init(jax.random.key(0), jnp.ones((1, 3)))
+    variables = jax.jit(Network().init)(jax.random.key(0), jnp.ones((1, 3)))
     module, stats = Network("batch"), {"batch_stats": variables["batch_stats"]}
 
     def loss(params, x):

@@ -27,6 +27,10 @@ def network_params(normal):
     return {name: normal(*shape) / 8 for name, shape in shapes.items()}
 
 
+take = jax.jit(grad_moments(network, "structured"))
+take_thirds = jax.jit(grad_moments(network, "structured", third=True))
+
+
 def with_aux(p, x):
     value = network(p, x)
     return value, {"double": 2 * value, "norm": jnp.sum(p["in"] ** 2), "first": x[0, 0]}
@@ -46,7 +50,14 @@ def test_the_network_has_every_way(ways_of, normal):
     assert ways.unused
 
 
-def test_every_way_in_a_large_batch(assert_oracle, normal):
+@pytest.fixture
+def optimized():
+    jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", True)
+
+
+def test_every_way_in_a_large_batch_compiled_as_for_users(assert_oracle, normal, optimized):
     assert_oracle(network, network_params(normal), normal(90, 2, 60), rtol=3e-5)
 
 
@@ -58,16 +69,14 @@ def test_padding_may_be_nan(assert_moments, wide_oracle, normal, weights):
     weights = jnp.asarray(weights, jnp.float32)
     padded = jnp.where(weights[:, None, None] > 0, batch, jnp.nan)
     params = network_params(normal)
-    moments = jax.jit(grad_moments(network, "structured"))(params, padded, weights)
+    moments = take(params, padded, weights)
     assert_moments(moments, wide_oracle(network, params, batch, weights, third=False), 1e-5)
 
 
 @pytest.mark.parametrize("size", [1, 2])
 def test_too_few_examples_know_no_variance(normal, size):
     weights = jnp.ones(2).at[size:].set(0)
-    moments = grad_moments(network, "structured", third=True)(
-        network_params(normal), normal(2, 2, 60), weights
-    )
+    moments = take_thirds(network_params(normal), normal(2, 2, 60), weights)
     for variance in jax.tree.leaves(moments.variance):
         assert np.all(np.isinf(variance)) if size == 1 else np.all(np.isfinite(variance))
     assert all(np.all(np.isnan(third)) for third in jax.tree.leaves(moments.third))
@@ -75,9 +84,9 @@ def test_too_few_examples_know_no_variance(normal, size):
 
 def test_losses_and_aux_are_the_loss_s_own(normal):
     params, batch = network_params(normal), normal(B, 2, 60)
-    take = grad_moments(with_aux, "structured", return_losses=True, has_aux=True)
-    losses, aux, moments = jax.jit(take)(params, batch)
-    want, want_aux = jax.vmap(with_aux, in_axes=(None, 0))(params, batch)
+    all_of = grad_moments(with_aux, "structured", return_losses=True, has_aux=True)
+    losses, aux, moments = jax.jit(all_of)(params, batch)
+    want, want_aux = jax.jit(jax.vmap(with_aux, in_axes=(None, 0)))(params, batch)
     chex.assert_trees_all_close((losses, aux), (want, want_aux), rtol=1e-5)
     assert isinstance(moments, GradientMoments)
     chex.assert_trees_all_equal_shapes_and_dtypes(moments.mean, params)
@@ -125,25 +134,61 @@ def test_narrow_compute_of_wide_parameters(assert_moments, wide_oracle, normal):
     assert_moments(moments, wide_oracle(wide_loss, params, batch, third=False), 0.01)
 
 
+def attention(p, x):
+    q, k = (jnp.einsum("td,hdk->htk", x, p[name]) for name in "qk")
+    mixed = jax.nn.softmax(jnp.einsum("htk,hsk->hts", q, k)) @ x[None]
+    return jnp.sum(jnp.sin(jnp.einsum("htd,hdo->to", mixed, p["o"])))
+
+
+def layers(p, x):
+    def layer(h, q):
+        return jnp.tanh(h @ q["w"] + q["b"][None]) * q["s"][None], None
+
+    return squashed(jax.lax.scan(layer, x, p)[0])
+
+
+NARROW = {
+    "attention": (attention, {"q": (2, 3, 4), "k": (2, 3, 4), "o": (2, 3, 3)}),
+    "layers": (layers, {"w": (5, 3, 3), "b": (5, 3), "s": (5, 3)}),
+}
+
+
+@pytest.mark.parametrize("name", NARROW)
+def test_bfloat16_is_as_good_as_its_gradients(normal, name):
+    """Within 1% of float32, or as near as gradients are that were rounded on their way."""
+    loss, shapes = NARROW[name]
+    params = {name: normal(*shape) for name, shape in shapes.items()}
+    narrow = jax.tree.map(lambda x: x.astype(jnp.bfloat16), (params, normal(12, 5, 3)))
+    wide = jax.tree.map(lambda x: x.astype(jnp.float32), narrow)
+    vmapped = jax.jit(grad_moments(loss, "vmap"))
+    got = jax.jit(grad_moments(loss, "structured"))(*narrow)
+
+    def error(a, b):
+        return np.linalg.norm(a - b) / np.linalg.norm(b)
+
+    trees = map(jax.tree.leaves, (got, vmapped(*narrow), vmapped(*wide)))
+    for a, of_gradients, b in zip(*trees, strict=True):
+        assert a.dtype == jnp.float32
+        assert error(a, b) <= max(0.01, 1.5 * error(of_gradients, b))
+
+
 @pytest.mark.parametrize("size", [B, 120])
-def test_float64_is_exact_to_float64(assert_moments, normal, size):
+def test_float64_is_exact_to_float64(assert_moments, wide_oracle, normal, size):
     params, batch = network_params(normal), normal(size, 2, 60)
+    want = wide_oracle(network, params, batch)
     with jax.enable_x64(True):
         params, batch = jax.tree.map(lambda leaf: leaf.astype(jnp.float64), (params, batch))
-        got, want = (
-            jax.jit(grad_moments(network, s, third=True))(params, batch)
-            for s in ("structured", "vmap")
-        )
+        got = take_thirds(params, batch)
         chex.assert_type(jax.tree.leaves(got), jnp.float64)
         assert_moments(got, want, 1e-11)
 
 
 def test_one_compilation_serves_every_batch(normal):
-    take = jax.jit(grad_moments(network, "structured"))
-    params = network_params(normal)
-    take(params, normal(B, 2, 60), jnp.ones(B))
-    take(jax.tree.map(jnp.sin, params), normal(B, 2, 60), jnp.zeros(B))
-    assert take._cache_size() == 1
+    compiled = take._cache_size()
+    params, batch = network_params(normal), normal(B + 1, 2, 60)
+    take(params, batch, jnp.ones(B + 1))
+    take(jax.tree.map(jnp.sin, params), batch, jnp.zeros(B + 1))
+    assert take._cache_size() == compiled + 1
 
 
 @pytest.mark.parametrize("scale", [1e-15, 1e15])
@@ -159,12 +204,13 @@ def test_extreme_losses_are_never_certain(normal, scale):
 
 
 def test_one_nan_spoils_the_layer_that_read_it_and_never_raises(normal):
+    def loss(p, x):
+        return jnp.sum(p["a"] @ x["a"]) + squashed(p["b"] @ x["b"])
+
     batch = {"a": normal(B, 3).at[2, 1].set(jnp.nan), "b": normal(B, 3)}
-    take = grad_moments(
-        lambda p, x: jnp.sum(p["a"] @ x["a"]) + squashed(p["b"] @ x["b"]), "structured"
-    )
-    moments = take({"a": normal(4, 3), "b": normal(4, 3)}, batch)
-    for field in (moments.mean, moments.variance):
+    params = {"a": normal(4, 3), "b": normal(4, 3)}
+    moments = jax.jit(grad_moments(loss, "structured"))(params, batch)
+    for field in jax.tree.map(np.asarray, (moments.mean, moments.variance)):
         assert np.all(np.isnan(field["a"][:, 1]))
         assert np.all(np.isfinite(field["a"][:, [0, 2]]))
         assert np.all(np.isfinite(field["b"]))
@@ -201,17 +247,17 @@ MEMORY = {
 def test_there_is_never_a_gradient_for_every_example(normal, name):
     size, rows, columns = 32, 700, 900
     params, batch = normal(rows, columns), normal(size, 2, rows)
-    take = grad_moments(MEMORY[name], "structured")
-    closed = jax.make_jaxpr(take)(params, batch)
+    structured = grad_moments(MEMORY[name], "structured")
+    closed = jax.make_jaxpr(structured)(params, batch)
     assert rows * columns <= largest_array(closed.jaxpr) <= 4 * rows * columns
     vmap = jax.make_jaxpr(grad_moments(MEMORY[name], "vmap"))(params, batch)
     assert largest_array(vmap.jaxpr) >= size * rows * columns
-    memory = jax.jit(take).lower(params, batch).compile().memory_analysis()
+    memory = jax.jit(structured).lower(params, batch).compile().memory_analysis()
     if memory is not None:
         assert memory.temp_size_in_bytes < 4 * size * rows * columns / 2
 
 
 def test_a_lookup_never_holds_a_table_for_every_example(normal, integers):
     params, ids = normal(50_000, 4), integers(0, 50_000, 64, 3)
-    take = grad_moments(lambda p, i: squashed(p[i]), "structured")
-    assert largest_array(jax.make_jaxpr(take)(params, ids).jaxpr) <= 2 * params.size
+    structured = grad_moments(lambda p, i: squashed(p[i]), "structured")
+    assert largest_array(jax.make_jaxpr(structured)(params, ids).jaxpr) <= 2 * params.size

@@ -1,6 +1,7 @@
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from jax.sharding import PartitionSpec as P
 
@@ -251,21 +252,35 @@ SHARDED = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("loss", SHARDED, ids=lambda loss: loss.__name__)
-@pytest.mark.parametrize("weighted", [False, True])
-def test_inside_shard_map(assert_moments, wide_oracle, normal, loss, weighted):
+def over_shards(loss, weighted):
     mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
-    params, batch = control_params(normal), normal(24, 5, 4)
-    weights = jnp.ones(24).at[:3].set(0).at[5].set(2)
     take = grad_moments(loss, "structured")
 
     def shard(params, batch, weights):
         return reduce_moments(take(params, batch, weights if weighted else None), "data")
 
     rows = P("data")
-    program = jax.shard_map(shard, mesh=mesh, in_specs=(P(), rows, rows), out_specs=P())
+    return jax.jit(jax.shard_map(shard, mesh=mesh, in_specs=(P(), rows, rows), out_specs=P()))
+
+
+@pytest.mark.parametrize(
+    ("loss", "weighted"),
+    [(spread, False), *((loss, True) for loss in SHARDED)],
+    ids=lambda value: getattr(value, "__name__", value),
+)
+def test_inside_shard_map(assert_moments, wide_oracle, normal, loss, weighted):
+    params, batch = control_params(normal), normal(24, 5, 4)
+    weights = jnp.asarray(np.r_[0, 0, 0, 1, 1, 2, np.ones(18)], jnp.float32)
     want = wide_oracle(loss, params, batch, weights if weighted else None, third=False)
-    assert_moments(jax.jit(program)(params, batch, weights), want, 1e-5)
+    assert_moments(over_shards(loss, weighted)(params, batch, weights), want, 1e-5)
+
+
+@pytest.mark.parametrize("loss", SHARDED, ids=lambda loss: loss.__name__)
+def test_what_varies_over_shards_is_typed_so_without_weights_too(normal, loss):
+    program = over_shards(loss, weighted=False)
+    params = control_params(normal)
+    moments = jax.eval_shape(program, params, normal(24, 5, 4), jnp.ones(24))
+    chex.assert_trees_all_equal_shapes_and_dtypes(moments.variance, params)
 
 
 def test_random_numbers_of_each_example(normal):

@@ -71,12 +71,18 @@ def test_gradients_at_a_use_and_their_sums(plan_of, normal, name):
     loss = CASES[name][0]
     plan = plan_of(loss, params, batch)
     (use,) = plan.uses
-    _, data = _backward(plan, [params], batch)
-    grads = np.float64(example_gradients(use, plan, data[use.number]))
-    want = jax.vmap(jax.grad(loss), in_axes=(None, 0))(params, batch)
+
+    @jax.jit
+    def at_the_use(params, batch):
+        _, data = _backward(plan, [params], batch)
+        here = data[use.number]
+        want = jax.vmap(jax.grad(loss), in_axes=(None, 0))(params, batch)
+        return example_gradients(use, plan, here), use_sums(use, plan, here, None, True), want
+
+    grads, sums, want = at_the_use(params, batch)
+    grads = np.float64(grads)
     # What is used is a slice of the parameter: the rest of it has no gradient.
     np.testing.assert_allclose(np.sum(grads**2), np.sum(np.float64(want) ** 2), rtol=1e-4)
-    sums = use_sums(use, plan, data[use.number], None, third=True)
     deviations = grads - grads.mean(0)
     np.testing.assert_allclose(sums.mean, grads.mean(0), rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(sums.squares, (deviations**2).sum(0), rtol=1e-3, atol=1e-5)

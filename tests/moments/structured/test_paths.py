@@ -66,22 +66,31 @@ def lifted(h, x):
     return jnp.sum(jnp.tanh(h * x[: h.shape[0], None] / 3) ** 2)
 
 
+USES = [dense, several, lifted]
+
+
 @pytest.mark.parametrize("name", WAYS)
-@pytest.mark.parametrize("use", [dense, several, lifted])
-def test_every_way_to_every_use(assert_oracle, normal, name, use):
+def test_every_way_to_every_use(assert_oracle, normal, name):
     rtol = 2e-2 if name == "half" else 1e-5
-    assert_oracle(lambda w, x: use(WAYS[name](w), x), normal(12, 10), normal(B, 24), rtol=rtol)
+
+    def loss(ws, x):
+        return sum(use(WAYS[name](w), x) for use, w in zip(USES, ws, strict=True))
+
+    assert_oracle(loss, [normal(12, 10) for _ in USES], normal(B, 24), rtol=rtol)
 
 
 @pytest.mark.parametrize("name", ["several", "one over", "softplus", "mask", "normalised", "twice"])
-@pytest.mark.parametrize("use", [dense, several])
-def test_every_way_from_parameters_too_large_to_stack(assert_oracle, normal, name, use):
+def test_every_way_from_parameters_too_large_to_stack(assert_oracle, normal, name):
     # The sums themselves are moved back; 12 x 10 is too small for that.
     def loss(p, x):
-        w = WAYS[name](p["w"][:12, :10])
-        return use(w, x) + use(p["w"].T / 20, p["big"] @ x)
+        projected = p["big"] @ x
+        return sum(
+            use(WAYS[name](w[:12, :10]), x) + use(w.T / 20, projected)
+            for use, w in ((dense, p["dense"]), (several, p["several"]))
+        )
 
-    assert_oracle(loss, {"w": normal(300, 250), "big": normal(250, 24)}, normal(40, 24))
+    params = {"dense": normal(300, 250), "several": normal(300, 250), "big": normal(250, 24)}
+    assert_oracle(loss, params, normal(40, 24))
 
 
 @pytest.mark.parametrize("way", [lambda w: (0.1 - w.T / 2)[1:], lambda w: 1 / (w.T + 9), jnp.tril])
@@ -113,23 +122,25 @@ def test_structural_operations_are_affine_and_say_where_they_fan_out(name):
             assert op.name in ("sub", "add", "mul", "div", "pow") or not is_structural(op, avals)
         if len(values) > 1:
             continue
-        jacobians = [jacobian(op, values[0], program, at) for at in (0.3, 1.7)]
+        jacobians = jacobians_of(op, values[0], program, (0.3, 1.7))
         if is_structural(op, avals):
             np.testing.assert_allclose(*jacobians, rtol=1e-6)
         if not fans_out(op, values, avals):
             assert (jacobians[0] != 0).sum(0).max() <= len(op.outputs), op.name
 
 
-def jacobian(op, atom, program, at):
-    """``(entries of all outputs, entries of the input)``."""
+def jacobians_of(op, atom, program, places):
+    """``(entries of all outputs, entries of the input)`` at every place."""
     aval = program.avals[atom]
-    start = at + jnp.arange(aval.size, dtype=aval.dtype).reshape(aval.shape) / 64
+    ramp = np.arange(aval.size).reshape(aval.shape) / 64
 
     def run(value):
         outputs = op.bind(*(value if isinstance(a, int) else a.value for a in op.inputs))
         return jnp.concatenate([out.astype(jnp.float32).reshape(-1) for out in outputs])
 
-    return np.asarray(jax.jacobian(run)(start)).reshape(-1, aval.size).astype(np.float64)
+    take = jax.jit(jax.jacobian(run))
+    at_each = [take(jnp.asarray(ramp + at, aval.dtype)) for at in places]
+    return [np.asarray(found, np.float64).reshape(-1, aval.size) for found in at_each]
 
 
 @pytest.mark.parametrize("name", [n for n in STRUCTURAL if n != "itself"])
@@ -138,13 +149,18 @@ def test_pull_is_the_transpose(normal, plan_of, name):
         return jnp.sum(jnp.tanh(STRUCTURAL[name](w) @ jnp.broadcast_to(x, (100,))[:COLUMNS]))
 
     w = normal(12, 10)
-    COLUMNS = STRUCTURAL[name](w).shape[1]
+    used = jax.eval_shape(STRUCTURAL[name], w)
+    COLUMNS = used.shape[1]
     plan = plan_of(loss, w, jnp.ones(2))
     (use,) = plan.uses
     source, chain = plan.chain_of(use.top)
-    value, transpose = jax.vjp(STRUCTURAL[name], w)
-    seed = normal(*value.shape)
     shape = plan.program.avals[use.top].shape
-    got = pull(chain, source, use.top, w.shape, seed.reshape(shape))
+
+    @jax.jit
+    def both(w, seed):
+        want = jax.vjp(STRUCTURAL[name], w)[1](seed)[0]
+        return pull(chain, source, use.top, w.shape, seed.reshape(shape)), want
+
+    got, want = both(w, normal(*used.shape))
     # Casts are left out: in bfloat16 the gradient itself would be rounded.
-    np.testing.assert_allclose(got, transpose(seed)[0], rtol=1e-2 if name == "half" else 1e-6)
+    np.testing.assert_allclose(got, want, rtol=1e-2 if name == "half" else 1e-6)

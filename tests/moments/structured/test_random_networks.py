@@ -126,7 +126,7 @@ SMOOTH = {"itself": lambda h: h, "tanh": jnp.tanh, "gelu": jax.nn.gelu, "silu": 
 
 networks = st.lists(
     st.tuples(st.sampled_from(sorted(LAYERS)), st.sampled_from(sorted(SMOOTH))),
-    min_size=1,
+    min_size=3,
     max_size=5,
 )
 # The first layer's parameters may come again in the last: one more use of each.
@@ -138,7 +138,7 @@ draws = given(
     weighted=st.booleans(),
 )
 quick = settings(
-    max_examples=25,
+    max_examples=12,
     deadline=None,
     derandomize=False,
     phases=(Phase.explicit, Phase.generate),

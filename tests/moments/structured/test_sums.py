@@ -1,4 +1,4 @@
-from functools import partial
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -53,9 +53,14 @@ FORMS = {"squared": squared_sums, "stacked": stacked} | {
 EXACT = [name for name in FORMS if name != "squared"]
 
 
+@cache
+def compiled(form, third):
+    return jax.jit(partial(FORMS[form], third=third))
+
+
 def sums_of(form, left, right, weights=None, third=True):
     w = None if weights is None else jnp.asarray(weights, jnp.float32)
-    return jax.jit(partial(FORMS[form], third=third))(left, right, w)
+    return jax.tree.map(np.asarray, compiled(form, third)(left, right, w))
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -171,6 +176,9 @@ def test_bfloat16_factors_accumulate_in_float32(form):
     np.testing.assert_allclose(wide.mean, in_float64(grads)[0], rtol=1e-4, atol=1e-5)
 
 
+lookups = jax.jit(lookup_sums, static_argnums=(2, 4))
+
+
 def table_gradients(ids, rows, height):
     dense_rows = np.zeros((len(ids), height, rows.shape[-1]))
     for n, here in enumerate(ids):
@@ -186,7 +194,7 @@ def test_lookups_equal_float64(weights):
     ids = np.stack([rng.permutation(6)[:3] for _ in range(7)])  # 5 is none of the rows
     rows = rng.normal(size=(7, 3, 2)).astype(np.float32)
     w = None if weights is None else jnp.asarray(weights, jnp.float32)
-    sums = lookup_sums(jnp.asarray(ids), jnp.asarray(rows), 5, w, third=True)
+    sums = lookups(jnp.asarray(ids), jnp.asarray(rows), 5, w, True)
     want = in_float64(table_gradients(ids, rows, 5), weights)
     for got, expected in zip(sums, want, strict=True):
         np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
@@ -196,7 +204,7 @@ def test_lookups_equal_float64(weights):
 def test_lookups_of_huge_and_tiny_gradients_are_never_certain(scale):
     rows = jnp.full((4, 1, 2), scale, jnp.float32) * jnp.array([[[1.0, 2]]])
     ids = jnp.array([[0], [1], [1], [2]])
-    sums = lookup_sums(ids, rows, 4, None, third=False)
+    sums = lookups(ids, rows, 4, None, False)
     assert np.all((sums.squares[:3] > 0) & np.isfinite(sums.squares[:3]))
     assert np.all(sums.squares[3] == 0)
 

@@ -1,0 +1,68 @@
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from feasible_jax.experiments import make_feasibility, make_method
+from feasible_jax.experiments.config import SingleConfig
+from feasible_jax.experiments.run_method import chunk_steps, run_method
+from feasible_jax.unlearning.unlearn import _compiled_chunk
+
+CONFIG = SingleConfig(
+    method="gradient_ascent",
+    arm="feasible",
+    confidence=0.8,
+    learning_rate=0.01,
+    momentum=0.5,
+    steps=4,
+    batch_size=16,
+)
+
+
+def test_every_setting_arrives(built, monkeypatch):
+    given = {}
+    monkeypatch.setattr(
+        "feasible_jax.experiments.run_arm.unlearn",
+        lambda loss_fn, params, **options: given.update(options | {"of": (loss_fn, params)}),
+    )
+    task = built.task
+    run_method(CONFIG, task, task.retrained, seed=5, progress=True)
+    assert given["of"][0] is task.loss_fn
+    assert given["of"][1] is task.retrained
+    for name in ("forget", "retain", "predict_fn"):
+        assert given[name] is getattr(task, name)
+    assert given["method"] is make_method("gradient_ascent", 10)
+    assert given["feasibility"] is make_feasibility("feasible", 0.5)
+    assert given["hyperparams"] == {"learning_rate": 0.01, "confidence": 0.8}
+    assert (given["steps"], given["batch_size"], given["key"]) == (4, 16, 5)
+    assert given["progress"]
+    state = given["optimizer"].init(jnp.zeros(1))
+    first, state = given["optimizer"].update(jnp.ones(1), state)
+    second, _ = given["optimizer"].update(jnp.ones(1), state)
+    np.testing.assert_allclose([first[0], second[0]], [-0.01, -0.015], rtol=1e-6)
+    run_method(replace(CONFIG, arm="plain"), task, task.retrained, seed=5)
+    assert given["feasibility"] is None
+    assert given["hyperparams"] == {"learning_rate": 0.01}
+
+
+def test_other_models_and_seeds_compile_nothing_new(built):
+    config = replace(CONFIG, arm="plain")
+    run_method(config, built.task, built.task.params, seed=0)
+    before = _compiled_chunk.cache_info()
+    results = [run_method(config, built.task, built.task.retrained, seed=s) for s in (1, 2)]
+    after = _compiled_chunk.cache_info()
+    assert (after.misses, after.hits) == (before.misses, before.hits + 2)
+    assert not np.array_equal(*(jax.tree.leaves(result.params)[1] for result in results))
+
+
+@pytest.mark.parametrize(("steps", "calls"), [(4, [4]), (25, [10, 20, 25])])
+def test_a_chunk_is_as_long_as_it_says(built, steps, calls):
+    config = replace(CONFIG, steps=steps, arm="plain")
+    seen = []
+    run_method(
+        config, built.task, built.task.params, 0, on_look=lambda step, params: seen.append(step)
+    )
+    assert seen == calls
+    assert chunk_steps(config) == calls[0]

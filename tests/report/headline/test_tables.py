@@ -1,0 +1,55 @@
+from feasible_jax.report.headline.tables import headline_tables
+
+
+def table(rows, title):
+    (found,) = [t for t in headline_tables(rows, rows) if t.title.startswith(title)]
+    return found, {row[0]: dict(zip(found.head[1:], row[1:], strict=True)) for row in found.rows}
+
+
+def test_gains_by_scenario_and_over_all(rows):
+    _, cells = table(rows, "Unlearning accuracy gained")
+    assert cells["feasible"]["Random examples"].startswith("+6.0 ±")
+    assert cells["feasible"]["All"].startswith("+6.0 ±")
+    assert cells["random mask"]["All"].startswith("-1.5 ±")
+    assert cells["feasible"]["TA gained"] == "+0.0 ± 0.0"
+    assert cells["feasible"]["TA lost"] == "+0.2 ± 0.0"
+
+
+def test_the_original_model_has_lost_nothing(rows):
+    for row in rows:
+        row |= {"steps": 0, "test_accuracy_fall": None}
+    _, cells = table(rows, "Unlearning accuracy gained")
+    assert cells["feasible"]["TA lost"] == "+0.0 ± 0.0"
+
+
+def test_methods_stand_beside_their_plain_form(rows):
+    _, cells = table(rows, "The same, by method")
+    assert cells["SalUn"]["Plain UA"].startswith("12.0 ±")
+    assert cells["SalUn"]["feasible"].startswith("+8.0 ±")
+    assert cells["NegGrad+"]["random mask"].startswith("-1.0 ±")
+
+
+def test_gaps_hold_the_references_and_the_best_method(rows):
+    rows[-1]["avg_gap"] = 0.1  # of SalUn, random mask, class
+    found, cells = table(rows, "Avg. Gap")
+    assert found.rows[0][:2] == ("original", "5.0")
+    assert found.rows[1][:2] == ("retrained", "0.0")
+    assert cells["feasible"]["Random examples"].startswith("1.0 ±")
+    mean = (4 * 2.25 + 0.1) / 5
+    assert found.rows[-1] == (
+        "random mask", "2.2 ± 0.0", "2.25 (NegGrad+)", found.rows[-1][3], f"{mean:.2f} (SalUn)",
+    )  # fmt: skip
+
+
+def test_configurations_are_judged_by_their_seeds(rows):
+    _, cells = table(rows, "Configurations improved")
+    assert cells["UA at equal utility: feasible"]["Improved"] == "100%"
+    assert cells["UA at equal utility: random mask"]["Worse"] == "100%"
+    assert cells["Avg. Gap: feasible"]["Pairs better / worse / tied"] == "20 / 0 / 0"
+
+
+def test_cost_is_that_of_a_step_over_the_plain_form(rows):
+    _, cells = table(rows, "Cost")
+    assert cells["plain"]["Step, over plain"] == "1.00"
+    assert cells["feasible"]["Step, over plain"] == "2.00"
+    assert cells["feasible"]["Run, of retraining"] == "10.0%"
