@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 
@@ -13,6 +14,20 @@ def test_help_names_the_commands(monkeypatch, capsys):
     assert not end.value.code
     printed = capsys.readouterr().out
     assert all(name in printed for name in ("demo", "unlearn", "evaluate"))
+
+
+def test_who_is_interrupted_leaves_at_once(monkeypatch):
+    """Python's own way out takes JAX down under a compilation that is still running."""
+
+    def leave(status):
+        raise InterruptedError(status)
+
+    monkeypatch.setattr(os, "_exit", leave)
+    for status, end in ((0, SystemExit), (2, SystemExit), (130, InterruptedError)):
+        monkeypatch.setattr(cli, "run", lambda status=status: status)
+        with pytest.raises(end) as caught:
+            cli.main()
+        assert caught.value.args == (status,)
 
 
 def test_importing_the_package_stays_light():

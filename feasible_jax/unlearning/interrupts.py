@@ -1,9 +1,12 @@
-"""Ctrl-C waits for what must not be left half done."""
+"""Ctrl-C: it waits for what must not be left half done, and is never lost."""
 
+import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 
 @contextmanager
@@ -34,3 +37,37 @@ def uninterrupted() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
         if arrived:
             signal.raise_signal(signal.SIGINT)
+
+
+@contextmanager
+def delivered_again() -> Iterator[None]:
+    """Inside the block, a KeyboardInterrupt that Python has to drop comes again soon after.
+
+    Python drops exceptions where there is nobody to raise them to, and JAX has it call back at
+    every garbage collection.
+
+    >>> import gc, time
+    >>> def callback(phase, info):
+    ...     gc.callbacks.remove(callback)
+    ...     signal.raise_signal(signal.SIGINT)
+    >>> gc.callbacks.append(callback)
+    >>> try:
+    ...     with delivered_again():
+    ...         _ = gc.collect()
+    ...         time.sleep(10)
+    ... except KeyboardInterrupt:
+    ...     print("interrupted")
+    interrupted
+    """
+
+    def hook(unraisable: Any) -> None:
+        if unraisable.exc_type is KeyboardInterrupt:
+            threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
+        else:
+            before(unraisable)
+
+    before, sys.unraisablehook = sys.unraisablehook, hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before

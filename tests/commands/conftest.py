@@ -2,7 +2,7 @@ import sys
 
 import pytest
 
-from feasible_jax.cli import main
+from feasible_jax.cli import run as run_cli
 
 
 @pytest.fixture
@@ -12,8 +12,7 @@ def feasible_jax(monkeypatch, capsys):
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["feasible-jax", *map(str, arguments)])
         try:
-            main()
-            status = 0
+            status = run_cli()
         except SystemExit as end:
             status = end.code or 0
         printed = capsys.readouterr()

@@ -1,9 +1,11 @@
 import signal
+import sys
 import threading
+import time
 
 import pytest
 
-from feasible_jax.unlearning.interrupts import uninterrupted
+from feasible_jax.unlearning.interrupts import delivered_again, uninterrupted
 
 
 def test_ctrl_c_comes_after_the_block():
@@ -44,3 +46,30 @@ def test_other_threads_have_nothing_to_defer():
     thread.start()
     thread.join()
     assert done == ["all"]
+
+
+class Lost:
+    """Interrupted where Python has nobody to raise to."""
+
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_an_interrupt_that_python_drops_comes_again():
+    before = sys.unraisablehook
+    with pytest.raises(KeyboardInterrupt), delivered_again():  # noqa: PT012
+        Lost()
+        time.sleep(10)
+    assert sys.unraisablehook is before
+
+
+def test_other_exceptions_that_python_drops_go_where_they_went(monkeypatch):
+    class Failing:
+        def __del__(self):
+            raise ValueError("dropped")
+
+    seen = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: seen.append(unraisable.exc_type))
+    with delivered_again():
+        Failing()
+    assert seen == [ValueError]
