@@ -21,7 +21,7 @@ def go_on() -> str:
     True
     """
     command = sys.argv[1:2]
-    if command not in (["demo"], ["unlearn"]):
+    if command not in (["benchmark"], ["demo"], ["unlearn"]):
         return "Interrupted."
     resume = " --resume" if command == ["unlearn"] and "--resume" not in sys.argv else ""
     return f"Interrupted. To go on where it stopped: {run_command()}{resume}"

@@ -1,6 +1,7 @@
 """Suites: several studies that answer one question together."""
 
 import multiprocessing
+import signal
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -157,11 +158,13 @@ def _run_in_parallel(named: dict[str, StudyConfig], folder: Path, jobs: int, con
         for name, study in named.items()
         for scenario in study.scenarios
     ]
-    # Spawned: a forked process inherits threads of XLA that it cannot use.
+    # Spawned: a forked process inherits threads of XLA that it cannot use. At Ctrl-C they end
+    # without a word, and what they have finished is on disk.
     context = multiprocessing.get_context("spawn")
+    silent = (signal.SIGINT, signal.SIG_DFL)
     with (
         work_bar(console, "scenarios", len(tasks)) as advance,
-        ProcessPoolExecutor(min(jobs, len(tasks)), mp_context=context) as pool,
+        ProcessPoolExecutor(min(jobs, len(tasks)), context, signal.signal, silent) as pool,
     ):
         running = [pool.submit(_run_scenario, *task) for task in tasks]
         for (study, _, scenario), done in zip(tasks, running, strict=True):

@@ -14,6 +14,7 @@ def test_the_command_can_be_typed_again(monkeypatch):
     ("given", "told"),
     [
         (["demo", "--out", "a b"], "demo --out 'a b'"),
+        (["benchmark", "--out", "x"], "benchmark --out x"),
         (["unlearn", "--out", "x"], "unlearn --out x --resume"),
         (["unlearn", "--resume", "--out", "x"], "unlearn --resume --out x"),
     ],
