@@ -47,7 +47,7 @@ class Options:
     """Parameters that the transformation alone works on, multiples of 8000."""
     rule_size: int = 2_000_000
     """Parameters that the rules work on, a multiple of 8000."""
-    scaling_models: tuple[str, ...] = ("cnn",)
+    scaling_models: tuple[str, ...] = ("mlp",)
     """The architectures of the data-parallel step."""
     devices: tuple[int, ...] = (1, 2, 4, 8)
     """Of the data-parallel step; batches grow with them."""
