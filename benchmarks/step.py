@@ -47,7 +47,7 @@ class Options:
     """Parameters that the transformation alone works on, multiples of 8000."""
     rule_size: int = 2_000_000
     """Parameters that the rules work on, a multiple of 8000."""
-    scaling_models: tuple[str, ...] = ("cnn",)
+    scaling_models: tuple[str, ...] = ("mlp",)
     """The architectures of the data-parallel step."""
     devices: tuple[int, ...] = (1, 2, 4, 8)
     """Of the data-parallel step; batches grow with them."""
@@ -59,6 +59,8 @@ class Options:
     """Continue what --results holds: only parts that it lacks are measured."""
     smoke: bool = False
     """Tiny models and sizes, to see that everything runs."""
+    note: str = ""
+    """What a reader should know of the circumstances, kept in the results and on the page."""
     report_only: bool = False
     """Measure nothing; write the table of what is there."""
     results: Path = _HERE / "results" / "step.json"
@@ -99,6 +101,7 @@ def measure(options: Options) -> calibration_results.Results:
     """Every part that the results do not have yet."""
     settings = {"smoke": options.smoke, "batch_size": options.batch_size, "device": device()}
     results = calibration_results.start(options.results, options.resume, settings)
+    results["note"] = options.note or results.get("note", "")
     _warn_of_load()
     with Progress() as progress:
         task = progress.add_task("")

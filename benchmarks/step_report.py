@@ -80,6 +80,8 @@ def _about(results: Results) -> str:
     judged = [row for rows in results["parts"].values() for row in rows if row.get("target")]
     met = sum(row["ratio"] <= row["target"] for row in judged)
     text += f" Of {len(judged)} targets {met} are met."
+    if results["note"]:
+        text += f"\n\n{results['note']}"
     smoke = results["settings"]["smoke"]
     return text + (" **Smoke sizes: the figures mean nothing.**" if smoke else "")
 

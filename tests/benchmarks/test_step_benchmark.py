@@ -85,7 +85,8 @@ def test_collectives_are_read_off_a_program():
 def test_the_rules_are_divided_by_coordinatewise_on_the_same_evidence(monkeypatch):
     rules = importlib.import_module("step_rules")
     times = iter([2.0, 3.0, 8.0, 4.0])
-    monkeypatch.setattr(rules, "_prepare", lambda *_: None)
+    for costly in ("_prepare", "propose", "propose_per_example"):
+        monkeypatch.setattr(rules, costly, lambda *_: None)
     monkeypatch.setattr(
         rules, "timed", lambda ready, seconds: {n: {"seconds": next(times)} for n in ready}
     )
