@@ -24,6 +24,18 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def room_for_programs():
+    """Forget compiled programs before the system's limit on mapped pieces of memory is reached.
+
+    A program takes a dozen pieces, Linux allows 65,530, and XLA crashes when it gets no more.
+    """
+    yield
+    pieces = Path("/proc/self/maps")
+    if pieces.exists() and pieces.read_bytes().count(b"\n") > 16_000:
+        jax.clear_caches()
+
+
 @pytest.fixture(scope="module")
 def quick_compilation():
     """XLA without most of its optimizations, for the rooms that compile more than they compute."""

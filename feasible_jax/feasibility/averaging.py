@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from feasible_jax.feasibility.counting import count_each
 from feasible_jax.feasibility.evidence import like, scalar, zeros_of
 from feasible_jax.feasibility.rule import Evidence
 
@@ -40,8 +41,8 @@ def average_in(before: Average, fresh: Evidence, decay: float) -> tuple[Evidence
     w_k)^2 / sum (w_k^2 / B_k)``: with batches of ``B`` it grows to ``B (1 + decay) / (1 - decay)``.
     The parameters move meanwhile, so what is gained in noise is paid for in staleness.
 
-    A batch that is not finite, or has no variance, counts for this step alone, which it makes
-    infeasible, and leaves no trace in the average.
+    A batch that is not finite somewhere, or has no variance, leaves no trace in the average: where
+    it is not finite nothing passes at this step, and elsewhere the batches before it decide.
 
     Args:
       before: the average so far.
@@ -70,9 +71,19 @@ def average_in(before: Average, fresh: Evidence, decay: float) -> tuple[Evidence
     after = Average(
         mix(before.mean, fresh.mean), mix(before.variance, fresh.variance), weight, noise
     )
-    mean, variance = jax.tree.leaves(after.mean), jax.tree.leaves(after.variance)
-    sound = [jnp.all(jnp.isfinite(leaf)) for leaf in (*mean, *variance)]
-    sound = jnp.all(jnp.stack([count > 1, jnp.isfinite(count), *sound]))
+    mixed = jax.tree.leaves(after.mean), jax.tree.leaves(after.variance)
+    wrong = count_each(*([~jnp.isfinite(leaf) for leaf in leaves] for leaves in mixed))
+    sound = (count > 1) & jnp.isfinite(count) & (sum(map(sum, wrong), jnp.float32(0)) == 0)
     kept_average = jax.tree.map(lambda new, old: jnp.where(sound, new, old), after, before)
-    effective = jnp.where(count > 1, weight * weight / noise, count)
-    return Evidence(tuple(mean), tuple(variance), effective), kept_average
+    return _evidence(kept_average, fresh, count), kept_average
+
+
+def _evidence(average: Average, fresh: Evidence, count: jax.Array) -> Evidence:
+    # The average is written anyway, and read here: what makes it need not be worked out again.
+    mean, variance = (
+        tuple(jnp.where(jnp.isfinite(new), kept, jnp.nan) for new, kept in zip(*both, strict=True))
+        for both in zip(fresh[:2], map(jax.tree.leaves, average[:2]), strict=True)
+    )
+    noise = jnp.where(average.noise > 0, average.noise, 1)
+    seen = average.weight * average.weight / noise
+    return Evidence(mean, variance, jnp.where(count > 1, seen, count))

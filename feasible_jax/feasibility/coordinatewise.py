@@ -14,8 +14,15 @@ from feasible_jax.feasibility.curvature import (
     fisher,
     init_curvature,
 )
-from feasible_jax.feasibility.multiplicity import MULTIPLICITY, adjusted_level, expected_false
-from feasible_jax.feasibility.rule import Proposal, Rule, Selection, all_of, check_decay
+from feasible_jax.feasibility.multiplicity import MULTIPLICITY, adjusted_level
+from feasible_jax.feasibility.rule import (
+    Proposal,
+    Rule,
+    Selection,
+    Tests,
+    all_of,
+    check_decay,
+)
 
 
 def coordinatewise(
@@ -89,9 +96,7 @@ def coordinatewise(
                 jnp.where(k, _least(at), jnp.zeros_like(at[0]))
                 for k, *at in zip(keep, *parts, strict=True)
             )
-        false = sum((found.expected_false for found in tested.values()), jnp.float32(0))
-        selection = Selection(keep, passes, expected_false=jnp.minimum(false, _number(keep)))
-        return selection, state
+        return Selection(keep, passes, tests=tuple(found.tests for found in tested.values())), state
 
     return Rule(
         _name(curvature, multiplicity, soft),
@@ -105,7 +110,7 @@ def coordinatewise(
 class _Tested(NamedTuple):
     passes: tuple[jax.Array, ...]
     parts: tuple[jax.Array, ...]
-    expected_false: jax.Array
+    tests: Tests
 
 
 def _test(
@@ -124,7 +129,7 @@ def _test(
     # What may be shortened pays by its length: it need not be worth the whole step.
     charged = tuple(jnp.zeros_like(price) if soft else price for price in prices)
     priced_leaves = [(*leaf, price) for leaf, price in zip(leaves, charged, strict=True)]
-    statistics = [_statistic(u, m, v, count, sign, price) for u, m, v, price in priced_leaves]
+    statistics = tuple(_statistic(u, m, v, count, sign, price) for u, m, v, price in priced_leaves)
     critical = proposal.critical[constraint.name]
     if multiplicity != "none":
         level = adjusted_level(multiplicity, statistics, proposal.test, level, count)
@@ -136,7 +141,7 @@ def _test(
             _part(*leaf, count, sign, critical, price)
             for leaf, price in zip(leaves, prices, strict=True)
         )
-    return _Tested(passes, parts, expected_false(statistics, level))
+    return _Tested(passes, parts, Tests(statistics, level))
 
 
 def _statistic(update, mean, variance, count, sign, price) -> jax.Array:
@@ -163,11 +168,6 @@ def _progress(update, mean, sign) -> jax.Array:
 
 def _error(variance, count) -> jax.Array:
     return jnp.sqrt(variance) / jnp.sqrt(jnp.asarray(count).astype(variance.dtype))
-
-
-def _number(keep: tuple[jax.Array, ...]) -> jax.Array:
-    kept = (k if k.dtype == bool else k > 0 for k in keep)
-    return sum((jnp.sum(k, dtype=jnp.float32) for k in kept), jnp.float32(0))
 
 
 def _least(parts: list[jax.Array]) -> jax.Array:

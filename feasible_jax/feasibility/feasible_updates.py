@@ -12,6 +12,7 @@ from feasible_jax.alignment import TESTS, critical_value_at
 from feasible_jax.feasibility.averaging import average_in, empty_average
 from feasible_jax.feasibility.constraints import parse_constraints
 from feasible_jax.feasibility.coordinatewise import coordinatewise
+from feasible_jax.feasibility.counting import count_each
 from feasible_jax.feasibility.evidence import (
     check_real,
     evidence_of,
@@ -20,6 +21,7 @@ from feasible_jax.feasibility.evidence import (
     leaf_paths,
     scalar,
 )
+from feasible_jax.feasibility.multiplicity import expected_false
 from feasible_jax.feasibility.requirements import Requirements
 from feasible_jax.feasibility.rule import Proposal, Rule, Selection, selected
 from feasible_jax.moments.shards import automatic
@@ -175,15 +177,15 @@ def feasible_updates(
         selection, rule_state = rule.select(proposal, state.rule_state)
         selection = _finite(selection, proposal.updates)
         masked = selected(selection, proposal.updates)
-        per_leaf, kept, pass_rate = _fractions(selection, proposal)
+        counts = _counted(selection, proposal.updates)
         new_state = FeasibleUpdatesState(
             step=jnp.asarray(optax.safe_increment(state.step)),
-            kept=kept,
-            kept_per_leaf=filled(treedef, named, per_leaf),
-            pass_rate=pass_rate,
+            kept=counts.kept,
+            kept_per_leaf=filled(treedef, named, counts.kept_per_leaf),
+            pass_rate=counts.pass_rate,
             confidence=trusted,
             level=level,
-            expected_false=_known(selection.expected_false),
+            expected_false=counts.expected_false,
             average=average,
             rule_state=rule_state,
             requires=requires,
@@ -203,10 +205,6 @@ def _leaves_like(params: Any, named: list, treedef: Any) -> tuple[jax.Array, ...
     )  # fmt: skip
 
 
-def _known(estimate: Any) -> jax.Array:
-    return jnp.asarray(-1 if estimate is None else estimate, jnp.float32)
-
-
 def _finite(selection: Selection, updates: tuple[jax.Array, ...]) -> Selection:
     # Whatever the rule says, a step that is not finite helps nobody.
     updates = selection.updates or updates
@@ -222,22 +220,36 @@ def _finite(selection: Selection, updates: tuple[jax.Array, ...]) -> Selection:
     return selection._replace(keep=keep, passes=passes)
 
 
-def _fractions(selection: Selection, proposal: Proposal):
-    moved = [leaf != 0 for leaf in proposal.updates]
-    totals = [jnp.sum(m, dtype=jnp.float32) for m in moved]
+class _Counts(NamedTuple):
+    kept: jax.Array
+    kept_per_leaf: list[jax.Array]
+    pass_rate: dict[str, jax.Array]
+    expected_false: jax.Array
 
-    def passed(masks):
+
+def _counted(selection: Selection, updates: tuple[jax.Array, ...]) -> _Counts:
+    moved = [leaf != 0 for leaf in updates]
+
+    def moving(masks):
         parts = zip(moved, masks, strict=True)
-        return [jnp.sum(jnp.where(m, k, jnp.zeros_like(k)), dtype=jnp.float32) for m, k in parts]
+        return [jnp.where(m, k, jnp.zeros_like(k)) for m, k in parts]
 
-    kept = passed(selection.keep)
-    per_leaf = [_ratio(k, total) for k, total in zip(kept, totals, strict=True)]
-    overall = _ratio(sum(kept, jnp.float32(0)), sum(totals, jnp.float32(0)))
-    pass_rate = {
-        name: _ratio(sum(passed(masks), jnp.float32(0)), sum(totals, jnp.float32(0)))
-        for name, masks in selection.passes.items()
-    }
-    return per_leaf, overall, pass_rate
+    keep = moving(selection.keep)
+    masks = [moved, keep, *map(moving, selection.passes.values())]
+    for tests in selection.tests:
+        masks += [[~jnp.isnan(t) for t in tests.statistics], [t < 0 for t in tests.statistics]]
+    per_leaf = count_each(*masks)  # all at once, for it is what takes the time here
+    total, kept, *rest = (sum(counts, jnp.float32(0)) for counts in per_leaf)
+    passed, tested = rest[: len(selection.passes)], rest[len(selection.passes) :]
+    false = jnp.float32(0 if selection.tests else -1)
+    for tests, many, negative in zip(selection.tests, tested[::2], tested[1::2], strict=True):
+        false += expected_false(many, negative, tests.level)
+    return _Counts(
+        kept=_ratio(kept, total),
+        kept_per_leaf=list(map(_ratio, per_leaf[1], per_leaf[0])),
+        pass_rate={n: _ratio(p, total) for n, p in zip(selection.passes, passed, strict=True)},
+        expected_false=jnp.minimum(false, kept),
+    )
 
 
 def _ratio(part: jax.Array, whole: jax.Array) -> jax.Array:

@@ -1,9 +1,12 @@
 """Many tests at once: which level each may use, and how many of those that pass are false."""
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 
 from feasible_jax.alignment import critical_value_at
+from feasible_jax.feasibility.counting import count_each
 
 MULTIPLICITY = ("none", "bonferroni", "benjamini_hochberg")
 
@@ -13,7 +16,7 @@ _GRID, _FACTOR = 48, 2**-0.5
 
 def adjusted_level(
     multiplicity: str,
-    statistics: list[jax.Array],
+    statistics: Sequence[jax.Array],
     test: str,
     level: jax.Array,
     count: jax.Array,
@@ -53,24 +56,23 @@ def adjusted_level(
     return jnp.max(jnp.where(fits, levels, 0))
 
 
-def expected_false(statistics: list[jax.Array], level: jax.Array) -> jax.Array:
+def expected_false(tested: jax.Array, negative: jax.Array, level: jax.Array) -> jax.Array:
     """An estimate of how many misaligned coordinates pass a test at a level.
 
     ``level m_0``, with the number of misaligned coordinates estimated by those that a fair coin
     would put on the other side, ``m_0 = min(m, 2 #{t < 0})`` (Storey, 2002, at lambda = 1/2).
 
     Args:
-      statistics: arrays of test statistics; NaN for what is not tested.
+      tested: how many coordinates were tested.
+      negative: how many of them have a negative statistic.
       level: of each test, a scalar.
 
     Returns:
       A scalar.
     """
-    tested = _count(statistics, lambda t: ~jnp.isnan(t))
-    negative = _count(statistics, lambda t: t < 0)
     return level * jnp.minimum(tested, 2 * negative)
 
 
-def _count(statistics: list[jax.Array], condition) -> jax.Array:
-    counts = [jnp.sum(condition(t), dtype=jnp.float32) for t in statistics]
+def _count(statistics: Sequence[jax.Array], condition) -> jax.Array:
+    (counts,) = count_each([condition(t) for t in statistics])
     return sum(counts, jnp.float32(0))

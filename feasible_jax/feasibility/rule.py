@@ -62,6 +62,23 @@ class Proposal(NamedTuple):
     params: tuple[jax.Array, ...] | None = None
 
 
+class Tests(NamedTuple):
+    """The tests of one constraint, a coordinate each.
+
+    Attributes:
+      statistics: for each leaf an array shaped like it, large where the update is aligned; NaN for
+        what is not tested.
+      level: at which each of them is made, a scalar.
+
+    >>> import jax.numpy as jnp
+    >>> Tests(statistics=(jnp.array([2.0, jnp.nan]),), level=jnp.float32(0.05)).statistics[0].shape
+    (2,)
+    """
+
+    statistics: tuple[jax.Array, ...]
+    level: jax.Array
+
+
 class Selection(NamedTuple):
     """A rule's verdict.
 
@@ -71,8 +88,9 @@ class Selection(NamedTuple):
       passes: which coordinates satisfy each constraint by itself, by its name, booleans likewise.
       updates: the update that ``keep`` is of, where the rule proposes another than it was given;
         None otherwise.
-      expected_false: an estimate of how many of the coordinates kept are misaligned in truth, a
-        scalar; None where the rule has none.
+      tests: what the rule tested, constraint by constraint, from which ``feasible_updates``
+        estimates how many of the coordinates kept are misaligned in truth; empty for a rule that
+        tests no coordinates.
 
     >>> import jax.numpy as jnp
     >>> mask = (jnp.array([True, False]),)
@@ -83,7 +101,7 @@ class Selection(NamedTuple):
     keep: tuple[jax.Array, ...]
     passes: dict[str, tuple[jax.Array, ...]]
     updates: tuple[jax.Array, ...] | None = None
-    expected_false: jax.Array | None = None
+    tests: tuple[Tests, ...] = ()
 
 
 class Rule(NamedTuple):

@@ -92,6 +92,19 @@ def test_a_step_on_a_bad_batch_is_infeasible_and_the_next_one_recovers():
     np.testing.assert_allclose(state.average["retain"].weight, 1.9)
 
 
+def test_where_a_batch_is_not_finite_nothing_passes_and_elsewhere_those_before_decide():
+    good = batch(0)
+    bad = good._replace(mean=(good.mean[0].at[1].set(jnp.inf),))
+    _, average = average_in(empty_average((jnp.zeros(3),)), good, 0.7)
+    seen, after = average_in(average, bad, 0.7)
+    assert np.isnan(seen.mean[0]).tolist() == [False, True, False]
+    np.testing.assert_array_equal(seen.mean[0][::2], good.mean[0][::2])
+    np.testing.assert_allclose(seen.count, good.count)
+    assert jax.tree.all(jax.tree.map(np.array_equal, after, average))
+    first, _ = average_in(empty_average((jnp.zeros(3),)), bad, 0.7)
+    assert first.count == 0, "none before it"
+
+
 def test_evidence_over_time_has_the_power_that_its_count_promises(binomial):
     """Through the public door, with updates that know nothing of the evidence: size alpha."""
     rng, fields = np.random.default_rng(0), 20_000
