@@ -60,6 +60,7 @@ def _dispatch(
                        int(limits.patience) - int(state.idle))  # fmt: skip
         if possible < 1:
             break
+        here = None
         for _ in range(possible):
             here = feed()
             if here is None:

@@ -144,7 +144,8 @@ def make_step(
     drawn independently of all that chose the update. ``layout`` says how batches lie on a mesh,
     None on one device.
     """
-    batch_sharding, spread_sets = layout or (None, frozenset())
+    batch_sharding = layout.batches if layout else None
+    spread_sets = layout.spread_sets if layout else frozenset()
     certified = certified or {}
     names = tuple(objective.name for objective in method.objectives)
     phases = method.phases or (names,)
