@@ -30,10 +30,10 @@ For the adaptive rule they are 12 read (the same, the parameters, two averages o
 variance, and two parameter trees of its state) and 7 written. Speed counts those bytes once,
 whatever the program does meanwhile."""
 
-_ON_A_CPU = """On a CPU XLA hands every sum to a library that reads its terms from memory, as the
-compiled program shows. The fractions and counts in the state are nine sums with two constraints:
-nine times a mask is worked out, written and read again, beside the once that the update needs. The
-elementwise pass has no sums."""
+_ON_A_CPU = """On a CPU XLA makes each array in a loop of its own: the masks are worked out once for
+the update that is returned, and again for the fractions and counts in the state, which are eight
+sums with two constraints, taken together. Roots of the variances are written and read in between.
+The elementwise pass has no sums."""
 
 _RULES = """One update with the same two constraints at {parameters} parameters, all rules in
 turn. Ratios are to `coordinatewise()` with the same `evidence_decay`; at 0.9 that one is itself
