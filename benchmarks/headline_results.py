@@ -29,11 +29,13 @@ from feasible_jax.unlearning.files import write_atomically
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT / "benchmarks" / "results" / "headline.json"
 PAGE, STATIC = ROOT / "docs" / "headline_benchmark.md", ROOT / "docs" / "_static"
+README = ROOT / "README.md"
 START, END = "<!-- headline -->", "<!-- end of headline -->"
 
 
 def main(folder: Path | None) -> None:
-    """Write data, page, pictures and section."""
+    """Write data, page, pictures and section; nothing, if the README has no place for it."""
+    before, after = _around_section()
     if folder is not None:
         about = {"machine": machine(), "date": datetime.date.today().isoformat()}
         found = about | rounded(read_headline(folder)._asdict())
@@ -45,7 +47,7 @@ def main(folder: Path | None) -> None:
     STATIC.mkdir(parents=True, exist_ok=True)
     for picture in pictures:
         write_atomically(STATIC / f"headline-{picture.file}", picture.data)
-    made = f"`{headline.command}`\n\n{found['machine']}; {found['date']}."
+    made = f"`{headline.command}`\n\n{_circumstances(found)}"
     text = markdown(headline, tables, pictures, "_static/headline-")
     write_atomically(PAGE, f"# What a mask adds to any method\n\n{made}\n\n{text}".encode())
     section = [
@@ -54,12 +56,24 @@ def main(folder: Path | None) -> None:
         "All tables, by method, with cost and significance: [docs](docs/headline_benchmark.md).",
         "", END,
     ]  # fmt: skip
-    readme = ROOT / "README.md"
-    before, _, rest = readme.read_text().partition(START)
+    write_atomically(README, (before + "\n".join(section) + after).encode())
+
+
+def _around_section() -> tuple[str, str]:
+    before, _, rest = README.read_text().partition(START)
     _, marked, after = rest.partition(END)
     if not marked:
-        raise SystemExit(f"README.md has no section between {START} and {END}.")
-    write_atomically(readme, (before + "\n".join(section) + after).encode())
+        raise SystemExit(f"{README.name} has no section between {START} and {END}.")
+    return before, after
+
+
+def _circumstances(found: dict[str, Any]) -> str:
+    about = found["machine"]
+    packages = ", ".join(f"{name} {version}" for name, version in about["packages"].items())
+    return (
+        f"{about['cpu']}, {about['cores']} cores, Python {about['python']}, {packages}; "
+        f"{found['date']}."
+    )
 
 
 def rounded(value: Any) -> Any:

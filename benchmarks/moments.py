@@ -63,7 +63,10 @@ class Options:
 
 
 def available_contenders() -> tuple[Contender, ...]:
-    """Those of JAX, and those of PyTorch where it can be imported."""
+    """Those of JAX, and on a CPU those of PyTorch where it can be imported."""
+    if jax.default_backend() != "cpu":
+        print("Without the contenders in PyTorch: they run on a CPU alone.")
+        return moments_jax.CONTENDERS
     try:
         import moments_torch
     except ImportError as error:

@@ -59,8 +59,9 @@ def _models(rows: Sequence[Row]) -> list[str]:
 def _machine(results: dict[str, Any]) -> str:
     about = results["machine"]
     packages = ", ".join(f"{name} {version}" for name, version in about["packages"].items())
+    chip = f"{about['accelerator']}; " if about.get("accelerator") else ""
     text = (
-        f"{about['cpu']}, {about['cores']} cores, {about['memory_gib']} GiB, {about['os']}; "
+        f"{chip}{about['cpu']}, {about['cores']} cores, {about['memory_gib']} GiB, {about['os']}; "
         f"Python {about['python']}, {packages}; {results['date']}. Medians; a ratio is to the "
         "plain gradient of the same framework."
     )
@@ -79,7 +80,19 @@ def _overview(rows: Sequence[Row]) -> str:
     return _table(["model", "B", *labels.values()], body)
 
 
+def _compile_time(row: Row, baseline: float | None) -> str:
+    seconds = row["compile_seconds"]
+    if seconds is None:
+        return "-"
+    times = "" if row["is_baseline"] or not baseline else f" ({seconds / baseline:.1f}x)"
+    return f"{seconds:.1f} s{times}"
+
+
 def _details(rows: Sequence[Row]) -> str:
+    # In JAX alone anything is compiled.
+    baselines = {
+        row["batch_size"]: row["compile_seconds"] for row in rows if row["contender"] == "plain"
+    }
     body = [
         [
             row["label"],
@@ -87,7 +100,7 @@ def _details(rows: Sequence[Row]) -> str:
             seconds_text(row["seconds"]),
             ratio_text(row["ratio"]),
             "-" if row["temp_bytes"] is None else _memory(row["temp_bytes"]),
-            "-" if row["compile_seconds"] is None else f"{row['compile_seconds']:.1f} s",
+            _compile_time(row, baselines.get(row["batch_size"])),
             str(len(row["times"])),
         ]
         for row in rows

@@ -8,6 +8,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import jax
+
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "torch", "backpack-for-pytorch")
 
 
@@ -18,6 +20,7 @@ def machine() -> dict[str, Any]:
         "cores": len(os.sched_getaffinity(0)),
         "threads": {"jax": len(os.sched_getaffinity(0)), "torch": len(os.sched_getaffinity(0))},
         "memory_gib": round(physical_bytes() / 2**30, 1),
+        "accelerator": None if jax.default_backend() == "cpu" else jax.devices()[0].device_kind,
         "os": platform.platform(),
         "python": platform.python_version(),
         "packages": {name: version for name in _PACKAGES if (version := _version(name))},

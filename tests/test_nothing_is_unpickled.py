@@ -14,6 +14,7 @@ MODULES = {
     "pandas", "yaml", "zipfile", "tarfile",
 }  # fmt: skip
 CALLS = {"eval", "exec", "compile", "__import__"}
+NUMPY = ("np", "jnp", "numpy")
 ATTRIBUTES = {"unpack_archive", "read_pickle", "extractall"}
 
 
@@ -24,6 +25,8 @@ def offences(tree):
             names = [alias.name.split(".")[0] for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             names = [(node.module or "").split(".")[0], *(alias.name for alias in node.names)]
+            if names[0] in ("numpy", "jax") and "load" in names:
+                yield "imports load"
         for name in MODULES & set(names):
             yield f"imports {name}"
         if isinstance(node, ast.Call):
@@ -33,11 +36,14 @@ def offences(tree):
 def _call(node):
     if isinstance(node.func, ast.Name) and node.func.id in CALLS:
         yield f"calls {node.func.id}"
+    if getattr(node.func, "attr", getattr(node.func, "id", None)) == "import_module":
+        named = [arg.value for arg in node.args if isinstance(arg, ast.Constant)]
+        yield from (f"imports {name}" for name in MODULES & set(named))
     if isinstance(node.func, ast.Attribute):
         if node.func.attr in ATTRIBUTES:
             yield f"calls {node.func.attr}"
         owner = node.func.value
-        if node.func.attr == "load" and isinstance(owner, ast.Name) and owner.id in ("np", "jnp"):
+        if node.func.attr == "load" and isinstance(owner, ast.Name) and owner.id in NUMPY:
             strict = any(
                 k.arg == "allow_pickle" and isinstance(k.value, ast.Constant) and not k.value.value
                 for k in node.keywords
@@ -60,7 +66,9 @@ def test_the_package_is_free_of_it(path):
     [
         "import pickle", "from pickle import loads", "import torch.nn", "import pickle as p",
         "from shutil import x; x.unpack_archive('a')", "np.load('a')", "eval('1')",
-        "np.load('a', allow_pickle=True)", "f(allow_pickle=flag)", "from concurrent import zipfile",
+        "numpy.load('a')", "from numpy import load", "importlib.import_module('pickle')",
+        "import_module('torch')", "np.load('a', allow_pickle=True)",
+        "f(allow_pickle=flag)", "from concurrent import zipfile",
     ],
 )  # fmt: skip
 def test_it_would_be_found(line):

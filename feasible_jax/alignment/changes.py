@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import NamedSharding
 
+from feasible_jax.moments.estimator import check_loss
 from feasible_jax.moments.per_example import check_batch, vary_like
 from feasible_jax.moments.precision import accumulation_dtype
 from feasible_jax.moments.shards import by_shard, everywhere, spread_of
@@ -50,8 +51,14 @@ class PerExampleChange:
     batch_sharding: NamedSharding | None = None
 
     def __call__(self, params: Any, updates: Any) -> jax.Array:
-        """The change of every example's loss, ``(B,)``, float32 or wider."""
+        """The change of every example's loss, ``(B,)``, float32 or wider.
+
+        Raises:
+          ValueError: for a loss that is no scalar, or normalises by statistics of the batch: an
+            example alone is then its own batch, and no step changes its loss.
+        """
         check_batch(self.batch, self.weights)
+        check_loss(self.loss_fn, params, self.batch)
         params = jax.tree.map(jnp.asarray, params)
         updates = _filled(params, updates)
 

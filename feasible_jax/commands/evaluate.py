@@ -57,8 +57,8 @@ def evaluate(
       relearn_steps: the most steps of fine-tuning with --relearn.
       shadow_models: how many models of each kind to train and to unlearn for U-LiRA, forgetting
         quality and KLoM, 0 for none, at least 3, better 16 or more; takes as long as three times so
-        many trainings, side by side. They are made with the settings of the run, whatever the
-        checkpoint.
+        many trainings, side by side. They are made with the settings of the run, so that another
+        checkpoint gets its U-LiRA share alone.
     """
     check_level(margin, confidence)
     config = load_single_config(run / "config.json")
@@ -85,7 +85,7 @@ def evaluate(
         _add(columns, _relearned(task, models, relearn_steps, config.seed))
     if shadow_models:
         shadows = _shadows(config, task, shadow_models, ledger)
-        _add(columns, _beside_shadows(task, models, shadows))
+        _add(columns, _beside_shadows(task, models, shadows, is_own=checkpoint is None))
     _print(columns)
     console = Console()
     console.print(_fall(columns["checkpoint"], margin, confidence))
@@ -130,7 +130,9 @@ def _shadows(config: SingleConfig, task: Task, count: int, ledger: Ledger) -> Sh
         return train_shadows(config, task, count, kept=kept, on_progress=advance)
 
 
-def _beside_shadows(task: Task, models: dict[str, Any], shadows: Shadows) -> dict[str, dict]:
+def _beside_shadows(
+    task: Task, models: dict[str, Any], shadows: Shadows, is_own: bool
+) -> dict[str, dict]:
     ensembles = {
         "checkpoint": shadows.unlearned,
         "original": shadows.original,
@@ -144,7 +146,9 @@ def _beside_shadows(task: Task, models: dict[str, Any], shadows: Shadows) -> dic
     for name, params in models.items():
         alone = jax.tree.map(lambda leaf: leaf[None], params)
         (target,) = ensemble_margins(task.predict_fn, alone, task.forget)
-        rows[name] = evaluate_ensembles(task, ensembles[name], shadows.retrained)
+        # Of whatever else made a checkpoint there are no shadow models.
+        of = ensembles[name] if is_own or name != "checkpoint" else None
+        rows[name] = {} if of is None else evaluate_ensembles(task, of, shadows.retrained)
         rows[name]["u_lira_share"] = u_lira_share(target, *fits)
     return rows
 

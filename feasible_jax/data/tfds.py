@@ -1,6 +1,7 @@
 """Image classification datasets that TensorFlow Datasets has prepared, read without TensorFlow."""
 
 import importlib
+import json
 import os
 import re
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ from feasible_jax.data.dataset import Dataset
 from feasible_jax.unlearning.task import Examples
 
 _NAME = re.compile(r"(\w+)(?:/(\w[\w.\-]*))?(?::(\d+\.\d+\.\d+))?")
+# Where TFDS looks for the class of a feature, now and in older files, and what it brings itself.
+_CLASS_KEYS, _OWN = ("pythonClassName", "python_class_name", "type"), "tensorflow_datasets."
 _INSTALL = "pip install 'feasible-jax[tfds]'"
 
 
@@ -80,7 +83,8 @@ def load_tfds(name: str, data_dir: str | Path | None = None) -> Dataset:
       FileNotFoundError: if it is not prepared here; at once, for the network is not asked.
       ImportError: if TensorFlow Datasets is not installed.
       ValueError: if it is prepared in another format, has no ``train`` or ``test`` split, is not
-        an image classification dataset, its images differ in shape, or its files are damaged.
+        an image classification dataset, its images differ in shape, its features are classes of
+        other packages, or its files are damaged.
 
     >>> load_tfds("no_such_dataset", "/nowhere")
     Traceback (most recent call last):
@@ -96,6 +100,7 @@ def load_tfds(name: str, data_dir: str | Path | None = None) -> Dataset:
             f"Reading it needs {_INSTALL} alone."
         )
     tfds = _tensorflow_datasets()
+    _check_features(folder)
     with _intact(folder):
         builder = tfds.builder_from_directory(folder)
     missing = [split for split in ("train", "test") if split not in builder.info.splits]
@@ -122,6 +127,32 @@ def _tensorflow_datasets() -> Any:
         raise ImportError(
             f"a prepared dataset is read by TensorFlow Datasets ({error}): {_INSTALL}"
         ) from error
+
+
+def _check_features(folder: Path) -> None:
+    """Raise where a folder names classes outside TFDS: it would import whatever module that is."""
+    path = folder / "features.json"
+    if not path.exists():
+        return
+    with _intact(folder):
+        found = list(_class_names(json.loads(path.read_text())))
+    foreign = sorted({name for name in found if not name.startswith(_OWN)})
+    if foreign:
+        raise ValueError(
+            f"{path} names {', '.join(foreign)}: only features of TensorFlow Datasets itself are "
+            "read, for others the data folder would decide which code is run."
+        )
+
+
+def _class_names(node: Any) -> Iterator[str]:
+    if isinstance(node, dict):
+        for key, value in node.items():
+            if key in _CLASS_KEYS and isinstance(value, str) and "." in value:
+                yield value
+            yield from _class_names(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from _class_names(value)
 
 
 def _keys(name: str, info: Any) -> tuple[str, str]:

@@ -106,30 +106,43 @@ class Pace(NamedTuple):
     """How a method runs where nobody says otherwise.
 
     Attributes:
-      learning_rate: of SGD.
+      learning_rate: of the optimizer.
       steps: number of steps.
+      optimizer: ``"sgd"`` or ``"adam"``.
     """
 
     learning_rate: float
     steps: int
+    optimizer: str = "sgd"
+
+
+# Where 0.1 is too much or too little to forget the built-in digits and keep the rest.
+_RATES = {
+    "amnesiac": 0.01, "boundary_shrink": 0.01, "munba": 0.01, "gradient_ascent": 0.01,
+    "boundary_expand": 0.03, "hamu": 0.03, "gdr_gma": 0.05, "eu_k": 0.5, "cf_k": 1.0,
+}  # fmt: skip
 
 
 def pace_of(name: str) -> Pace:
-    """The learning rate and the number of steps of a run without a search.
+    """The optimizer, its learning rate and the number of steps of a run without a search.
 
     Args:
       name: one of ``METHODS``.
 
     Returns:
-      100 steps at 0.1; for a one-shot method one step at 1, which makes the whole of its edit.
+      100 steps of SGD at a rate at which the method forgets the built-in digits, mostly 0.1; of
+      Adam for ``"scrub"``, as its authors use; for a one-shot method one step at 1, which makes the
+      whole of its edit.
 
     Raises:
       ValueError: for an unknown name.
 
     >>> pace_of("ssd")
-    Pace(learning_rate=1.0, steps=1)
+    Pace(learning_rate=1.0, steps=1, optimizer='sgd')
     """
-    return Pace(1.0, 1) if is_one_shot(make_method(name, 10)) else Pace(0.1, 100)
+    if is_one_shot(make_method(name, 10)):
+        return Pace(1.0, 1)
+    return Pace(0.002, 100, "adam") if name == "scrub" else Pace(_RATES.get(name, 0.1), 100)
 
 
 @cache

@@ -32,3 +32,4 @@ ArmName = Literal[
 ]
 ScenarioName = Literal["corrupted_labels", "random", "class"]
 ModelName = Literal["mlp", "cnn", "resnet18"]
+OptimizerName = Literal["sgd", "adam"]

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from feasible_jax.experiments.choices import ArmName, MethodName, ScenarioName
+from feasible_jax.experiments.choices import ArmName, MethodName, OptimizerName, ScenarioName
 from feasible_jax.experiments.ledger import plain, read_json
 
 
@@ -105,7 +105,8 @@ class RunConfig:
       arm: plain, feasible, or a control.
       confidence: of each test of feasible updates, in (0, 1).
       density: of the random mask, in [0, 1].
-      learning_rate: of SGD; 0.1 if not given, 1 where the method is one-shot.
+      optimizer: SGD or Adam; the method's own if not given, which is SGD for all but SCRUB.
+      learning_rate: of the optimizer; mostly 0.1 if not given, see ``pace_of``.
       momentum: of SGD, in [0, 1).
       steps: number of steps; 100 if not given, 1 where the method is one-shot.
       batch_size: examples drawn from each set at a step.
@@ -119,6 +120,7 @@ class RunConfig:
     arm: ArmName = "feasible"
     confidence: float = 0.95
     density: float = 0.5
+    optimizer: OptimizerName | None = None
     learning_rate: float | None = None
     momentum: float = 0.0
     steps: int | None = None

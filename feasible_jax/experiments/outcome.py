@@ -12,7 +12,10 @@ from feasible_jax.unlearning.task import Examples, Task
 
 _TESTING = {arm.label for arm in ARMS.values() if arm.tests}
 # Of a row whose model was trained, not unlearned.
-_NO_SETTINGS = dict.fromkeys(("learning_rate", "confidence", "steps", "kept", "certified", "note"))
+_NO_SETTINGS = dict.fromkeys(
+    ("learning_rate", "confidence", "steps", "kept", "certified", "note")
+    + ("step_seconds", "run_seconds")
+)
 _COMPARED = ("avg_gap", "tow", "rte_minutes", "rte_ratio")
 
 
@@ -54,7 +57,8 @@ def make_row(
       params: its parameters.
       seconds: run time without compilation, None if unknown.
       reference: the retrained model's row; None if this is the one, or where there is none.
-      settings: ``learning_rate``, ``confidence``, ``steps``, ``kept``, ``certified`` and ``note``.
+      settings: ``learning_rate``, ``confidence``, ``steps``, ``kept``, ``certified``, ``note``,
+        ``step_seconds`` and ``run_seconds``.
 
     Returns:
       A flat dictionary, fit for JSON.

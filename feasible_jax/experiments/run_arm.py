@@ -18,6 +18,7 @@ def run_arm(
     *,
     learning_rate: float,
     confidence: float | None,
+    optimizer: str = "sgd",
     momentum: float = 0.0,
     steps: int,
     batch_size: int,
@@ -28,14 +29,15 @@ def run_arm(
     watch: Stopwatch | None = None,
     **options: Any,
 ) -> UnlearnResult:
-    """Run a method by SGD, timed from look to look.
+    """Run a method, timed from look to look.
 
     Args:
       task: what to unlearn.
       method: the base method.
       feasibility: the arm's mask, None for the plain arm.
-      learning_rate: of SGD.
+      learning_rate: of the optimizer.
       confidence: of the tests, in (0, 1); None for arms that test nothing.
+      optimizer: ``"sgd"`` or ``"adam"``.
       momentum: of SGD, in [0, 1).
       steps: number of steps.
       batch_size: examples drawn from each set at a step.
@@ -65,7 +67,7 @@ def run_arm(
         forget=task.forget,
         retain=task.retain,
         method=method,
-        optimizer=_sgd(momentum),
+        optimizer=_optimizer(optimizer, momentum),
         feasibility=feasibility,
         steps=steps,
         batch_size=batch_size,
@@ -79,6 +81,8 @@ def run_arm(
 
 
 @cache
-def _sgd(momentum: float) -> optax.GradientTransformation:
-    """Made once for a momentum, so that every run finds its compiled step again."""
+def _optimizer(name: str, momentum: float) -> optax.GradientTransformation:
+    """Made once for its settings, so that every run finds its compiled step again."""
+    if name == "adam":
+        return optax.inject_hyperparams(optax.adam)(learning_rate=0.01)
     return optax.inject_hyperparams(optax.sgd)(learning_rate=0.01, momentum=momentum or None)

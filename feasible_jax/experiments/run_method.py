@@ -10,6 +10,8 @@ from feasible_jax.unlearning import Task, UnlearnResult
 
 # Steps a chunk: enough of them for one to have been run without compilation.
 _CHUNK = 10
+# Of an optimizer that a method does not use by itself.
+_RATES = {"sgd": 0.1, "adam": 0.001}
 
 
 def run_method(
@@ -46,6 +48,7 @@ def run_method(
         make_feasibility(config.arm, config.density),
         learning_rate=pace.learning_rate,
         confidence=config.confidence if ARMS[config.arm].tests else None,
+        optimizer=pace.optimizer,
         momentum=config.momentum,
         steps=pace.steps,
         batch_size=config.batch_size,
@@ -58,14 +61,21 @@ def run_method(
 
 
 def pace_for(config: SingleConfig) -> Pace:
-    """The learning rate and steps of a run: the method's own where none are given.
+    """The optimizer, learning rate and steps of a run: the method's own where none are given.
+
+    An optimizer other than the method's own runs at 0.1 (SGD) or 0.001 (Adam).
 
     >>> pace_for(SingleConfig(method="neg_grad_plus", steps=7))
-    Pace(learning_rate=0.1, steps=7)
+    Pace(learning_rate=0.1, steps=7, optimizer='sgd')
     """
-    rate, steps = pace_of(config.method)
-    given = config.learning_rate, config.steps
-    return Pace(rate if given[0] is None else given[0], steps if given[1] is None else given[1])
+    own = pace_of(config.method)
+    optimizer = own.optimizer if config.optimizer is None else config.optimizer
+    rate = own.learning_rate if optimizer == own.optimizer else _RATES[optimizer]
+    return Pace(
+        rate if config.learning_rate is None else config.learning_rate,
+        own.steps if config.steps is None else config.steps,
+        optimizer,
+    )
 
 
 def paced(config: SingleConfig) -> SingleConfig:

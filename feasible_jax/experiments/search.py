@@ -74,6 +74,8 @@ class Trial(NamedTuple):
       looks: all of them.
       history: of the whole run.
       note: why the run ended early, or None.
+      step_seconds: what a step took.
+      run_seconds: preparation, and as many steps as the search allows.
     """
 
     setting: Setting
@@ -82,6 +84,8 @@ class Trial(NamedTuple):
     looks: tuple[Look, ...]
     history: History
     note: str | None
+    step_seconds: float = 0.0
+    run_seconds: float = 0.0
 
 
 # Points of accuracy that count as no loss.
@@ -208,7 +212,10 @@ def _run(task, reference, original, method, feasibility, config, setting, seed, 
     per_step = watch.typical() / min(config.look_every, config.steps)
     timed = {name: k._replace(seconds=k.look.step * per_step) for name, k in kept.items()}
     note = result.stop.reason if result.stop is not None else None
-    return Trial(setting, **timed, looks=tuple(looks), history=result.history, note=note)
+    return Trial(
+        setting, **timed, looks=tuple(looks), history=result.history, note=note,
+        step_seconds=per_step, run_seconds=config.steps * per_step,
+    )  # fmt: skip
 
 
 def _look(task: Task, params: Any, reference: dict[str, float | None], step: int) -> Look:
@@ -229,7 +236,7 @@ def _prepared(trial: Trial, seconds: float) -> Trial:
         name: getattr(trial, name)._replace(seconds=getattr(trial, name).seconds + seconds)
         for name in ("closest", "equal_utility")
     }
-    return trial._replace(**kept)
+    return trial._replace(**kept, run_seconds=trial.run_seconds + seconds)
 
 
 def _one_lap(config: SearchConfig) -> bool:

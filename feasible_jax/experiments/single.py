@@ -90,6 +90,10 @@ def run_single(
     check_rates((pace.learning_rate,), (config.confidence,))
     if not 0 <= config.momentum < 1:
         raise ValueError(f"momentum={config.momentum}: give a number in [0, 1).")
+    if config.momentum and pace.optimizer != "sgd":
+        raise ValueError(
+            f"momentum={config.momentum} is SGD's: leave it out with {pace.optimizer}."
+        )
     make_feasibility(config.arm, config.density)
     make_method(config.method, 10)
     settings, state = plain_single(config), Path(folder) / "state"

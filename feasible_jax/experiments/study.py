@@ -267,7 +267,8 @@ class _Unit:
 
 def _about(trial: Trial, steps: int) -> dict[str, Any]:
     kept = what_was_kept(trial.history, steps)
-    return trial.setting._asdict() | {"steps": steps, **kept, "note": trial.note}
+    timed = {"step_seconds": trial.step_seconds, "run_seconds": trial.run_seconds}
+    return trial.setting._asdict() | {"steps": steps, **kept, "note": trial.note} | timed
 
 
 def _tried(trial: Trial) -> dict[str, Any]:

@@ -8,7 +8,14 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from feasible_jax.feasibility.evidence import evidence_of, filled, leaf_paths, scalar, zeros_of
+from feasible_jax.feasibility.evidence import (
+    check_real,
+    evidence_of,
+    filled,
+    leaf_paths,
+    scalar,
+    zeros_of,
+)
 from feasible_jax.feasibility.requirements import merged_requirements
 from feasible_jax.moments import GradientMoments, merge_moments
 from feasible_jax.moments.precision import accumulation_dtype
@@ -76,7 +83,8 @@ def accumulate_evidence(
     Raises:
       ValueError: for a number below 1, or not whole; from ``init``, if the inner transformation
         needs per-example gradients; from ``update``, for evidence of the wrong shape.
-      TypeError: from ``update``, if a constraint's evidence is missing.
+      TypeError: for complex parameters or updates; from ``update``, if a constraint's evidence is
+        missing.
 
     >>> import jax.numpy as jnp, optax
     >>> import feasible_jax as fj
@@ -93,6 +101,7 @@ def accumulate_evidence(
     every_k = _as_schedule(every_k_schedule)
 
     def init(params: Any) -> Any:
+        check_real("params", leaf_paths(params)[0])
         inner_state = inner.init(params)
         return AccumulateEvidenceState(
             mini_step=scalar(jnp.int32),
@@ -105,6 +114,7 @@ def accumulate_evidence(
     def update(updates: Any, state: Any, params: Any = None, **extra_args: Any) -> tuple[Any, Any]:
         seen = state.mini_step + 1
         last = seen >= every_k(state.gradient_step)
+        check_real("updates", leaf_paths(updates)[0])
         updates = jax.tree.map(jnp.asarray, updates)
         gradient = jax.tree.map(
             lambda mean, u: mean + (u.astype(mean.dtype) - mean) / seen.astype(mean.dtype),

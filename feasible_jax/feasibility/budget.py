@@ -1,6 +1,7 @@
 """The budget rule: spend a bounded change of utility where it buys the most forgetting."""
 
 from collections.abc import Callable
+from numbers import Real
 from typing import Any, NamedTuple
 
 import jax
@@ -73,7 +74,7 @@ def budget(
     """
     check_curvature(curvature)
     check_decay(evidence_decay)
-    if not tau >= 0:
+    if isinstance(tau, Real) and not tau >= 0:  # under inject_hyperparams it is an array
         raise ValueError(f"tau={tau}: give a slack of at least 0, in units of the loss.")
 
     def select(proposal: Proposal, state: Any) -> tuple[Selection, Any]:

@@ -9,8 +9,8 @@ import optax
 
 from feasible_jax.alignment import DEFAULT_TEST, MeanTest, resolve_mean_test
 from feasible_jax.feasibility.constraints import Constraint, parse_constraints
-from feasible_jax.feasibility.evidence import is_hole, scalar
-from feasible_jax.feasibility.requirements import Requirements
+from feasible_jax.feasibility.evidence import check_updates, is_hole, scalar
+from feasible_jax.feasibility.requirements import Requirements, fixed_settings
 from feasible_jax.moments.shards import automatic
 
 CHANGES = ("loss", "direction")
@@ -126,7 +126,10 @@ def certify_updates(
     constraints = parse_constraints(decrease, increase)
     mean_test = resolve_mean_test(test)
     _check(confidence, backtrack, change)
-    requires = Requirements(constraints, change)
+    settings = fixed_settings(
+        confidence=confidence, test=test, backtrack=backtrack, tolerance=tolerance
+    )
+    requires = Requirements(constraints, change, settings)
     sizes = _by_name("population_size", population_size, constraints, None)
     tolerances = _by_name("tolerance", tolerance, constraints, 0.0)
     for name, value in tolerances.items():
@@ -159,6 +162,8 @@ def certify_updates(
                 "certify_updates tests the whole update, but Optax has masked parameters away: "
                 "chain it after masked(...) or partition(...), not inside."
             )
+
+        check_updates(updates, params)
 
         def p_values(scale):
             scaled = _scaled(updates, scale)
@@ -193,7 +198,7 @@ def certify_updates(
             tests=state.tests + tried * len(constraints),
             abstentions=state.abstentions + (~passed).astype(jnp.int32),
             abstentions_in_a_row=jnp.where(passed, none, state.abstentions_in_a_row + 1),
-            requires=requires,
+            requires=state.requires,
         )
         return _scaled(updates, scale), new_state
 

@@ -18,6 +18,8 @@ Curvature = float | str | None
 _START, _LEAST, _MOST = 1000.0, 100.0, 1e6
 # How fast old observations fade, the standard errors of an interval, the slowest way down.
 _DECAY, _WIDTH, _SLOWLY = 0.98, 2.0, 0.99
+# How fast the first rate falls while nothing passes.
+_FREELY = 0.7
 
 
 class CurvatureState(NamedTuple):
@@ -87,6 +89,10 @@ def curvature_rate(curvature: Curvature, proposal: Proposal, state: Any) -> tupl
     standard errors. Otherwise it moves to the end of that interval, up at once and down by one
     percent a step at most. Being observed, it holds what a diagonal cannot see: coordinates that
     move together.
+
+    The first rate suits a loss in nats. Where gradients are much larger it would let nothing pass,
+    and a step that is not taken teaches nothing: until something has been learnt, the rate falls by
+    three tenths after each step of which the rule kept nothing.
     """
     if curvature is None:
         return 0.0, state
@@ -117,8 +123,10 @@ def curvature_rate(curvature: Curvature, proposal: Proposal, state: Any) -> tupl
     low, high = rise / unit - margin, rise / unit + margin
     # Up at once, down slowly, and only where curvature was seen at all.
     down = jnp.where(low > 0, jnp.maximum(high, _SLOWLY * state.rate), state.rate)
-    rate = jnp.clip(jnp.maximum(jnp.minimum(state.rate, down), low), _LEAST, _MOST)
-    rate = jnp.where(sound & known, rate, state.rate)
+    least = jnp.minimum(_LEAST, state.rate)
+    rate = jnp.clip(jnp.maximum(jnp.minimum(state.rate, down), low), least, _MOST)
+    refused = (state.steps > 0) & (proposal.kept == 0)
+    rate = jnp.where(sound & known, rate, jnp.where(refused, _FREELY, 1) * state.rate)
     here = [new.astype(old.dtype) for new, old in zip(proposal.params, before, strict=True)]
     after = CurvatureState(
         rate, rise, noise, priced, like(state.params, here), like(state.step, last), slope, error,

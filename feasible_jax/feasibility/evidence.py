@@ -71,6 +71,20 @@ def check_real(what: str, named: list[tuple[str, Any]]) -> None:
             )
 
 
+def check_updates(updates: Any, params: Any) -> None:
+    """Raise unless updates are shaped like parameters; where those are unknown, all may be well."""
+    if params is None:
+        return
+    named, treedef = leaf_paths(updates)
+    for (path, update), param in zip(named, treedef.flatten_up_to(params), strict=True):
+        if not is_hole(update) and jnp.shape(update) != jnp.shape(param):
+            raise ValueError(
+                f"updates at {path!r} have shape {jnp.shape(update)}, the parameters "
+                f"{jnp.shape(param)}: give one update, such as a mean gradient. Per-example "
+                "gradients go in as evidence, under their constraint's name."
+            )
+
+
 def evidence_of(name: str, given: Mapping[str, Any], updates: Any, needs: str) -> Evidence:
     """The evidence of one constraint among the extra arguments of ``update``.
 

@@ -15,6 +15,7 @@ from feasible_jax.feasibility.coordinatewise import coordinatewise
 from feasible_jax.feasibility.counting import count_each
 from feasible_jax.feasibility.evidence import (
     check_real,
+    check_updates,
     evidence_of,
     filled,
     is_hole,
@@ -22,7 +23,7 @@ from feasible_jax.feasibility.evidence import (
     scalar,
 )
 from feasible_jax.feasibility.multiplicity import expected_false
-from feasible_jax.feasibility.requirements import Requirements
+from feasible_jax.feasibility.requirements import Requirements, fixed_settings
 from feasible_jax.feasibility.rule import Proposal, Rule, Selection, selected
 from feasible_jax.moments.shards import automatic
 
@@ -95,7 +96,8 @@ def feasible_updates(
 
     Raises:
       ValueError: if no constraint, or one twice, is named; for a confidence outside (0, 1) or an
-        unknown test; from ``update``, for evidence of the wrong shape.
+        unknown test; from ``update``, for updates that are not shaped like the parameters, and
+        evidence of the wrong shape.
       TypeError: from ``update``, if a constraint's evidence is missing.
 
     >>> import jax.numpy as jnp, optax
@@ -122,7 +124,10 @@ def feasible_updates(
             f"rule {rule.name!r} has evidence_decay={rule.evidence_decay} but needs "
             f"{rule.needs!r}: only moments can be averaged over time."
         )
-    requires = Requirements(constraints, rule.needs)
+    settings = fixed_settings(
+        confidence=confidence, test=test, rule=rule.name, evidence_decay=rule.evidence_decay
+    )
+    requires = Requirements(constraints, rule.needs, settings)
 
     def init(params: Any) -> Any:
         named, treedef = leaf_paths(params)
@@ -145,6 +150,7 @@ def feasible_updates(
         )
 
     def update(updates: Any, state: Any, params: Any = None, **extra_args: Any) -> tuple[Any, Any]:
+        check_updates(updates, params)
         given = {c.name: extra_args.get(c.name) for c in constraints}
         # On an explicit mesh updates and evidence may lie differently, and rules cut them up.
         apply = automatic(masked_update, (updates, state))
@@ -173,6 +179,7 @@ def feasible_updates(
             test=test,
             fresh=fresh,
             params=_leaves_like(params, named, treedef),
+            kept=state.kept,
         )
         selection, rule_state = rule.select(proposal, state.rule_state)
         selection = _finite(selection, proposal.updates)
@@ -188,7 +195,7 @@ def feasible_updates(
             expected_false=counts.expected_false,
             average=average,
             rule_state=rule_state,
-            requires=requires,
+            requires=state.requires,
         )
         return filled(treedef, named, masked), new_state
 

@@ -1,6 +1,7 @@
 """What a transformation wants to be told at each update, and how that is read off a state."""
 
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import jax
@@ -19,6 +20,8 @@ class Requirements:
     Attributes:
       constraints: what must hold; their names are the keyword arguments of ``update``.
       needs: the cheapest kind of evidence that will do, see ``Rule.needs``.
+      settings: names and numbers that the transformation was made with, for whoever goes on with a
+        run and wants to know that it is the same; numbers that may vary are not among them.
 
     >>> import jax.numpy as jnp
     >>> from feasible_jax.feasibility import feasible_updates
@@ -29,6 +32,43 @@ class Requirements:
 
     constraints: tuple[Constraint, ...]
     needs: str
+    settings: tuple[tuple[str, str | float], ...] = ()
+
+
+def fixed_settings(**given: Any) -> tuple[tuple[str, str | float], ...]:
+    """Those of the settings that are plain names or numbers: no schedules, no arrays.
+
+    >>> fixed_settings(confidence=0.9, test="student", spending=None)
+    (('confidence', 0.9), ('test', 'student'))
+    """
+    plain = {name: value for name, value in given.items() if isinstance(value, (str, Real))}
+    return tuple((k, v if isinstance(v, (str, int)) else float(v)) for k, v in plain.items())
+
+
+def described(opt_state: Any) -> dict[str, Any]:
+    """What the transformations of a state were made with, by name, fit for JSON.
+
+    >>> import jax.numpy as jnp
+    >>> from feasible_jax.feasibility import feasible_updates
+    >>> about = described(feasible_updates("retain", confidence=0.9).init(jnp.zeros(2)))
+    >>> about["mask 1, confidence"], about["mask 1, decrease"]
+    (0.9, ['retain'])
+    """
+    nodes = jax.tree.leaves(opt_state, is_leaf=lambda node: isinstance(node, Requirements))
+    about: dict[str, Any] = {}
+    seen = {"mask": 0, "certificate": 0}
+    for requires in nodes:
+        if isinstance(requires, Requirements):
+            kind = "mask" if requires.needs in GRADIENTS else "certificate"
+            seen[kind] += 1
+            names = {+1: "decrease", -1: "increase"}
+            found = {
+                names[sign]: [c.name for c in requires.constraints if c.sign == sign]
+                for sign in names
+            }
+            found |= {"evidence": requires.needs, **dict(requires.settings)}
+            about |= {f"{kind} {seen[kind]}, {name}": value for name, value in found.items()}
+    return about
 
 
 def merged_requirements(opt_state: Any) -> dict[str, str]:

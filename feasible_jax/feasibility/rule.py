@@ -44,6 +44,7 @@ class Proposal(NamedTuple):
       test: where critical values come from, see ``alignment.critical_value``.
       fresh: this step's evidence alone, by name, where ``evidence`` is an average over time.
       params: the leaves of the parameters, or None where ``update`` was not given them.
+      kept: the fraction of the update before this one that was kept, a scalar.
 
     >>> import jax.numpy as jnp
     >>> Proposal(("w",), (jnp.ones(2),), (), {}, {}, jnp.int32(0)).paths
@@ -60,6 +61,7 @@ class Proposal(NamedTuple):
     test: str = "student"
     fresh: dict[str, Evidence] = {}  # noqa: RUF012 - never written to
     params: tuple[jax.Array, ...] | None = None
+    kept: Any = 1.0
 
 
 class Tests(NamedTuple):

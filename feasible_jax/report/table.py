@@ -133,8 +133,10 @@ def _caption(groups: Sequence[Group], rows: Sequence[TableRow], any_clear: bool)
         "interval of the MIA AUC within the run."
         if seeds[-1] == 1
         else f"Mean ± half-width of the 95% Student interval over {over}.",
-        "Accuracies and MIA in percent; their target is the retrained row. UA is 100 - forget acc.",
-        "Avg. Gap in percent points: lower is better, read it beside the original's row.",
+        "Accuracies and MIA in percent; their target, and that of MIA AUC, is the retrained row. "
+        "UA is 100 - forget acc. MIA counts forget examples taken for never trained on.",
+        "Avg. Gap in percent points: lower is better, read it beside the original's row. ToW: "
+        "higher is better, 1 is the retrained model. RTE: lower is better.",
     ]
     if any(finite_values(group, _FALL) for group in groups):
         every = " in every seed, each" if seeds[-1] > 1 else ","

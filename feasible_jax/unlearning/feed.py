@@ -1,6 +1,7 @@
 """What every step is fed: the sets in memory, and of each stream batches that nobody has seen."""
 
 import math
+import zlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -10,7 +11,14 @@ import numpy as np
 from jax.sharding import Mesh
 
 from feasible_jax.unlearning.batches import Drawn, Layout
-from feasible_jax.unlearning.placement import check_divides, mesh_of, whole_on
+from feasible_jax.unlearning.placement import (
+    Part,
+    check_divides,
+    mesh_of,
+    part_of_process,
+    whole_on,
+)
+from feasible_jax.unlearning.processes import gathered
 from feasible_jax.unlearning.streams import Stream, StreamEnded
 
 
@@ -42,7 +50,8 @@ class Feed:
 
     Raises:
       ValueError: if a stream has too few batches for one step, batches that do not divide over the
-        mesh, or the same batch for the choice and the certificate.
+        mesh or differ between processes that hold the same, or the same batch for the choice and
+        the certificate.
     """
 
     def __init__(
@@ -56,6 +65,7 @@ class Feed:
     ):
         self._sets, self._streams, self._roles = sets, streams, roles
         self._certify_batch_size, self._mesh, self._layout = certify_batch_size, mesh, layout
+        self._part = Part(0, 1) if layout is None else part_of_process(layout.batches)
         self.ended: str | None = None
         self._a_step: dict[str, int] = {}
         if streams and layout is None and jax.process_count() > 1:
@@ -63,6 +73,7 @@ class Feed:
                 "every process reads batches of its own, but nothing says how they make one: pass "
                 "batch_sharding=."
             )
+        self._check_parts()
         try:
             self.first = self._take()
         except StreamEnded as error:
@@ -108,9 +119,27 @@ class Feed:
             self._a_step[name] = stream.taken - before
         return {**self._sets, **drawn}
 
+    def _check_parts(self) -> None:
+        """Raise where processes that hold one part of a batch have read different examples."""
+        if self._part.count == jax.process_count():
+            return
+        for name, stream in self._streams.items():
+            if _is_global(stream.peek()):
+                continue
+            digest = 0
+            for leaf in jax.tree.leaves(stream.peek()):
+                digest = zlib.crc32(np.ascontiguousarray(leaf).tobytes(), digest)
+            found = gathered(np.array([self._part.index, digest], np.uint32))
+            if len({tuple(row) for row in found.tolist()}) > self._part.count:
+                raise ValueError(
+                    f"processes that hold one part of a batch have read different examples of the "
+                    f"{name} stream: of {self._part.count} parts, let each read the one that "
+                    "fj.unlearning.part_of_process(batch_sharding) says."
+                )
+
     def _certifying(self, stream: Stream, choosing: Any) -> Any:
         parts = [stream.take()]
-        size = _size(parts[0]) * (1 if _is_global(parts[0]) else jax.process_count())
+        size = _size(parts[0]) * (1 if _is_global(parts[0]) else self._part.count)
         parts += [stream.take() for _ in range(math.ceil(self._certify_batch_size / size) - 1)]
         if any(_same(choosing, part) for part in parts):
             raise ValueError(
@@ -140,7 +169,7 @@ class Feed:
         if batch is None:
             return None
         if not _is_global(batch):
-            size = _size(batch) * jax.process_count()
+            size = _size(batch) * self._part.count
             check_divides(self._layout, **{f"{name} stream, examples a batch": size})
         return jax.tree.map(put, batch)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 from jax.sharding import Mesh, NamedSharding
@@ -93,6 +93,59 @@ def layout_of(data: Mapping[str, Any], batch_sharding: NamedSharding | None) -> 
             f"but sets are spread over {other}: spread them alike, or keep the sets whole."
         )
     return None if sharding is None else Layout(sharding, frozenset(found))
+
+
+class Part(NamedTuple):
+    """A part of every batch and of every set that is spread: the ``index``-th of ``count``.
+
+    Attributes:
+      index: from 0.
+      count: number of parts.
+    """
+
+    index: int
+    count: int
+
+
+def part_of_process(batch_sharding: NamedSharding) -> Part:
+    """The part of the examples that this process is to read.
+
+    Where every process has devices of its own along the axes of the batch, there are as many parts
+    as processes. Processes whose devices share a place on them, as under tensor parallelism over
+    several hosts, hold copies of one part, and each has to read the same examples.
+
+    Args:
+      batch_sharding: how the examples are spread over the mesh.
+
+    Returns:
+      A ``Part``; ``jax.make_array_from_process_local_data`` joins all of them.
+
+    Raises:
+      ValueError: if processes hold examples in common but not all of them, which cannot be read in
+        parts.
+
+    >>> mesh = jax.make_mesh((1,), ("data",))
+    >>> part_of_process(NamedSharding(mesh, P("data")))
+    Part(index=0, count=1)
+    """
+    rows = _leading(batch_sharding)
+    if rows is None:
+        return Part(0, 1)
+    shards = Layout(rows, frozenset()).spread.shards
+    held: dict[int, set[int]] = {}
+    for device, (index,) in rows.devices_indices_map((shards,)).items():
+        held.setdefault(device.process_index, set()).add(index.start or 0)
+    return _part(held, jax.process_index())
+
+
+def _part(held: Mapping[int, set[int]], process: int) -> Part:
+    parts = sorted({tuple(sorted(rows)) for rows in held.values()})
+    if len({row for part in parts for row in part}) < sum(map(len, parts)):
+        raise ValueError(
+            f"processes hold these shards of the examples, {dict(held)}: some in common and others "
+            "not. Order the devices of the mesh so that processes hold the same or quite others."
+        )
+    return Part(parts.index(tuple(sorted(held[process]))), len(parts))
 
 
 def check_divides(layout: Layout | None, **sizes: int) -> None:

@@ -34,7 +34,7 @@ def first_says(flag: bool) -> bool:
     >>> first_says(True)
     True
     """
-    return bool(_gathered(np.array([flag]))[0, 0])
+    return bool(gathered(np.array([flag]))[0, 0])
 
 
 def summed(numbers: np.ndarray) -> np.ndarray:
@@ -43,10 +43,15 @@ def summed(numbers: np.ndarray) -> np.ndarray:
     >>> summed(np.array([200], np.uint8))
     array([200], dtype=uint8)
     """
-    return _gathered(numbers).sum(0, dtype=numbers.dtype)
+    return gathered(numbers).sum(0, dtype=numbers.dtype)
 
 
-def _gathered(numbers: np.ndarray) -> np.ndarray:
+def gathered(numbers: np.ndarray) -> np.ndarray:
+    """An array of each process, stacked in their order.
+
+    >>> gathered(np.array([1, 2])).shape
+    (1, 2)
+    """
     if jax.process_count() == 1:
         return numbers[None]
     from jax.experimental import multihost_utils

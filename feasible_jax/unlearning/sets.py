@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from feasible_jax.moments.per_example import check_batch
-from feasible_jax.unlearning.streams import Stream, is_stream
+from feasible_jax.unlearning.streams import Stream, first_nan, is_stream
 
 # What NumPy calls the kinds of its dtypes: objects, texts, dates.
 _NO_NUMBERS = tuple("OSUMm")
@@ -102,18 +102,11 @@ def _checked(name: str, examples: Any) -> Any:
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(f"{name} set: {error}") from error
     for path, leaf in jax.tree_util.tree_leaves_with_path(examples):
-        row = _first_nan(leaf)
+        row = first_nan(leaf)
         if row is not None:
             where = f"{name}{jax.tree_util.keystr(path)}[{row}]"
             raise ValueError(f"{name} set: {where} holds NaN: clean or drop that example.")
     return examples
-
-
-def _first_nan(leaf: jax.Array) -> int | None:
-    if not jnp.issubdtype(leaf.dtype, jnp.inexact) or not _is_here(leaf):
-        return None
-    rows = np.isnan(np.asarray(leaf)).reshape(len(leaf), -1).any(axis=1)
-    return int(rows.argmax()) if rows.any() else None
 
 
 def _rows(examples: Any) -> Iterator[bytes]:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from feasible_jax.moments.per_example import check_batch
@@ -59,7 +60,7 @@ class Stream:
 
         Raises:
           StreamEnded: if there is none.
-          ValueError: if it is no batch, or of another shape than those before.
+          ValueError: if it is no batch, of another shape than those before, or holds NaN.
         """
         batch, self._peeked = self.peek(), None
         self.taken += 1
@@ -89,6 +90,12 @@ class Stream:
                 f"in {self._kind[0]}, and a step is compiled for one shape. Leave out a last batch "
                 "that is smaller, or fill it up."
             )
+        for path, leaf in jax.tree_util.tree_leaves_with_path(batch):
+            # What is on a device already is not fetched back to be looked at.
+            row = first_nan(leaf) if isinstance(leaf, np.ndarray) else None
+            if row is not None:
+                place = f"{self.name}{jax.tree_util.keystr(path)}[{row}]"
+                raise ValueError(f"{where}: {place} holds NaN: clean or drop that example.")
         return batch
 
     def _next(self) -> Any:
@@ -112,6 +119,19 @@ def first_batches(streams: Mapping[str, Stream]) -> dict[str, Any]:
         return {name: stream.peek() for name, stream in streams.items()}
     except StreamEnded as error:
         raise ValueError(f"{error}: give it some.") from error
+
+
+def first_nan(leaf: Any) -> int | None:
+    """The first example of an array that holds NaN, None where none does, or it is elsewhere.
+
+    >>> first_nan(np.array([[1.0], [np.nan]]))
+    1
+    """
+    is_here = getattr(leaf, "is_fully_addressable", True)
+    if not is_here or not jnp.issubdtype(leaf.dtype, jnp.inexact):
+        return None
+    rows = np.isnan(np.asarray(leaf)).reshape(len(leaf), -1).any(axis=1)
+    return int(rows.argmax()) if rows.any() else None
 
 
 def _own(leaf: Any) -> Any:

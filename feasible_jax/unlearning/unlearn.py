@@ -12,6 +12,7 @@ import numpy as np
 import optax
 from jax.sharding import NamedSharding
 
+from feasible_jax.feasibility.requirements import described
 from feasible_jax.methods.method import Method, Problem, check_method
 from feasible_jax.moments.estimator import STRATEGIES, check_loss
 from feasible_jax.moments.per_example import check_batch, check_params
@@ -254,7 +255,7 @@ def unlearn(
     if checkpoint is not None:
         about = _settings(
             method, steps, batch_size, certify_batch_size, patience, key, strategy, hyperparams,
-            params, first,
+            opt_state, params, first,
         )  # fmt: skip
         saved = SavedRun(checkpoint, checkpoint_every, resume, steps, about)
 
@@ -431,8 +432,8 @@ def _strong(state: LoopState) -> LoopState:
 
 
 def _settings(
-    method, steps, batch_size, certify_batch_size, patience, key, strategy, hyperparams, params,
-    data,
+    method, steps, batch_size, certify_batch_size, patience, key, strategy, hyperparams, opt_state,
+    params, data,
 ) -> dict[str, Any]:  # fmt: skip
     """What a run depends on as far as it can be seen, fit for JSON; arrays as digests."""
     return {
@@ -445,6 +446,7 @@ def _settings(
         "strategy": strategy,
         "the digest of the key": fingerprint(key),
         **{name: np.asarray(x).tolist() for name, x in sorted((hyperparams or {}).items())},
+        **described(opt_state),
         "the digest of the parameters": fingerprint(params),
         **{f"the digest of the {name} set": fingerprint(data[name]) for name in sorted(data)},
     }

@@ -1,5 +1,7 @@
+import gc
 import gzip
 import json
+import resource
 import shlex
 import signal
 
@@ -75,11 +77,36 @@ def test_ctrl_c_leaves_a_run_that_goes_on_when_asked_to(
         assert "Traceback" not in printed
     assert not (tmp_path / "my run/results.json").exists()
 
+    files = [path for path in (tmp_path / "my run/state").rglob("*") if path.is_file()]
+    largest = max(files, key=lambda path: path.stat().st_size)
+    whole = largest.read_bytes()
+    largest.write_bytes(whole[: len(whole) // 2])
+    status, printed = feasible_jax(*arguments, "--resume")
+    assert status == 2
+    assert "damaged" in printed
+    assert "Traceback" not in printed
+    largest.write_bytes(whole)
+
     status, printed = feasible_jax(*arguments, "--resume")
     assert status == 0, printed
     rows = json.loads((tmp_path / "my run/results.json").read_text())
     assert rows[-1]["steps"] == 40
     assert (tmp_path / "my run/index.html").is_file()
+
+
+def test_a_full_disk_is_an_error_and_no_traceback(feasible_jax, tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (500, hard))
+    try:
+        status, printed = feasible_jax(
+            "unlearn", "--out", tmp_path / "run", "--epochs", 1, "--train-size", 100, "--steps", 2
+        )
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        gc.collect()
+    assert status == 2, printed
+    assert "free some space" in " ".join(printed.split())
+    assert "Traceback" not in printed
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,14 @@ import io
 import json
 import pickle
 import time
+from pathlib import Path
 
+import jax
 import numpy as np
+import optax
 import pytest
 
+import feasible_jax as fj
 from feasible_jax.data import load_dataset
 from feasible_jax.data.tfds import find_prepared, load_tfds, prepared_root
 
@@ -213,12 +217,64 @@ def test_damaged_files(tmp_path, pattern):
     prepare(tmp_path, random_images())
     (path,) = find_prepared("tiny", tmp_path).glob(pattern)
     whole = path.read_bytes()
-    for content in (whole[: len(whole) // 2], b"", pickle.dumps(whole)):
+    for content in (whole[: len(whole) // 2], b"", pickle.dumps(Payload(tmp_path / "mark"))):
         path.write_bytes(content)
         with pytest.raises(ValueError, match=r"tiny.1\.0\.0 is damaged .*: prepare it again"):
             load_tfds("tiny", tmp_path)
     path.write_bytes(whole)
     assert len(load_tfds("tiny", tmp_path).test.labels) == 6
+    assert not (tmp_path / "mark").exists()
+
+
+class Payload:
+    """Leaves a mark where it is unpickled."""
+
+    def __init__(self, mark):
+        self.mark = mark
+
+    def __reduce__(self):
+        return (Path.touch, (self.mark,))
+
+
+def test_a_data_folder_may_not_name_the_code_that_reads_it(tmp_path, monkeypatch):
+    prepare(tmp_path, random_images())
+    (tmp_path / "planted.py").write_text(f"open({str(tmp_path / 'mark')!r}, 'w')")
+    monkeypatch.syspath_prepend(tmp_path)
+    (path,) = find_prepared("tiny", tmp_path).glob("features.json")
+    about = json.loads(path.read_text())
+    about["featuresDict"]["features"]["image"]["pythonClassName"] = "planted.Image"
+    path.write_text(json.dumps(about))
+    with pytest.raises(ValueError, match=r"features\.json names planted\.Image"):
+        load_tfds("tiny", tmp_path)
+    assert not (tmp_path / "mark").exists()
+
+
+def test_batches_of_a_prepared_dataset_feed_a_run(tmp_path):
+    """As a data source, example by example: no TensorFlow is needed to read it."""
+    tfds = pytest.importorskip("tensorflow_datasets")
+    prepare(tmp_path, random_images(count=24))
+    source = tfds.builder_from_directory(find_prepared("tiny", tmp_path)).as_data_source("train")
+
+    def batches():
+        rng = np.random.default_rng(0)
+        while True:
+            rows = [source[int(i)] for i in rng.integers(0, len(source), 8)]
+            yield (
+                np.stack([row["image"] for row in rows]).astype(np.float32) / 255,
+                np.array([row["label"] for row in rows], np.int32),
+            )
+
+    def loss(w, example):
+        logits = example[0].reshape(-1) @ w
+        return jax.nn.logsumexp(logits) - logits[example[1]]
+
+    result = fj.unlearn(
+        loss, np.zeros((16, 2), np.float32), forget=batches(), retain=batches(), steps=3,
+        method=fj.methods.neg_grad_plus(0.9), optimizer=optax.sgd(0.1), progress=False,
+        feasibility=fj.feasible_updates(decrease="retain", confidence=0.6),
+    )  # fmt: skip
+    assert result.stop is None
+    assert np.abs(result.params).max() > 0
 
 
 def test_fashion_mnist_falls_back_on_the_prepared_one(tmp_path, monkeypatch):

@@ -27,9 +27,15 @@ def test_arms_are_made_once_and_all_but_plain_ask_the_same(name):
 
 
 def test_one_step_is_all_that_a_one_shot_method_takes():
-    one_shot = {name for name in METHODS if pace_of(name) == (1.0, 1)}
+    one_shot = {name for name in METHODS if pace_of(name).steps == 1}
     assert one_shot == {"fisher_forgetting", "influence_unlearning", "ssd"}
-    assert {pace_of(name) for name in METHODS} == {(1.0, 1), (0.1, 100)}
+    assert {pace_of(name) for name in one_shot} == {(1.0, 1, "sgd")}
+    assert {pace_of(name).steps for name in METHODS} == {1, 100}
+
+
+def test_scrub_runs_with_adam_and_all_others_with_sgd():
+    adam = {name for name in METHODS if pace_of(name).optimizer == "adam"}
+    assert adam == {"scrub"}
 
 
 def test_unknown_names_list_the_known_ones():

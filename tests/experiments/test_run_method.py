@@ -7,7 +7,7 @@ import pytest
 
 from feasible_jax.experiments import make_feasibility, make_method
 from feasible_jax.experiments.config import SingleConfig
-from feasible_jax.experiments.run_method import chunk_steps, run_method
+from feasible_jax.experiments.run_method import chunk_steps, pace_for, run_method
 from feasible_jax.unlearning.unlearn import _compiled_chunk
 
 CONFIG = SingleConfig(
@@ -45,6 +45,34 @@ def test_every_setting_arrives(built, monkeypatch):
     run_method(replace(CONFIG, arm="plain"), task, task.retrained, seed=5)
     assert given["feasibility"] is None
     assert given["hyperparams"] == {"learning_rate": 0.01}
+
+
+@pytest.mark.parametrize(
+    ("given", "want"),
+    [
+        ({"method": "scrub"}, (0.002, 100, "adam")),
+        ({"method": "scrub", "optimizer": "sgd"}, (0.1, 100, "sgd")),
+        ({"method": "munba"}, (0.01, 100, "sgd")),
+        ({"method": "munba", "optimizer": "adam"}, (0.001, 100, "adam")),
+        ({"method": "munba", "learning_rate": 0.5, "steps": 3}, (0.5, 3, "sgd")),
+    ],
+)
+def test_what_is_not_given_is_the_methods_own(given, want):
+    assert pace_for(SingleConfig(**given)) == want
+
+
+def test_adam_steps_as_adam_does(built, monkeypatch):
+    given = {}
+    monkeypatch.setattr(
+        "feasible_jax.experiments.run_arm.unlearn", lambda *_, **options: given.update(options)
+    )
+    config = SingleConfig(method="scrub", arm="plain", steps=1)
+    run_method(config, built.task, built.task.params, seed=0)
+    assert given["hyperparams"] == {"learning_rate": 0.002}
+    assert "InjectStatefulHyperparamsState" in type(given["optimizer"].init(jnp.zeros(1))).__name__
+    with jax.numpy_dtype_promotion("standard"):
+        step, _ = given["optimizer"].update(jnp.full(1, 7.0), given["optimizer"].init(jnp.zeros(1)))
+    np.testing.assert_allclose(step, [-0.01], rtol=1e-4)  # whatever the gradient's size
 
 
 def test_other_models_and_seeds_compile_nothing_new(built):

@@ -274,14 +274,25 @@ def test_what_optax_finds_by_name_in_a_state():
 
 
 def test_multi_steps_sees_the_last_microbatch():
-    tx = optax.MultiSteps(optax.chain(optax.sgd(0.1), feasible_updates("retain")), 2)
+    """Its gradient is the mean of both; its evidence is the last one's alone."""
+    inner = optax.chain(optax.sgd(0.1), feasible_updates("retain"))
+    tx = optax.MultiSteps(inner, 2)
     state, update = tx.init(PARAMS), jax.jit(tx.update)
-    for seed in range(2):
-        retain = stack(seed, 1.0)
+    first, last = stack(0, 2.0), stack(1, -1.0)
+    for retain in (first, last):
         with jax.numpy_dtype_promotion("standard"):  # Optax's own sums need it
             updates, state = update(mean_of(retain), state, PARAMS, retain=retain)
-    assert signs_agree(updates, retain)
-    assert get(state) > 0
+    mean = jax.tree.map(lambda a, b: (a + b) / 2, mean_of(first), mean_of(last))
+    results = {}
+    both = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), first, last)
+    for name, evidence in {"first": first, "last": last, "both": both}.items():
+        results[name], _ = inner.update(mean, inner.init(PARAMS), PARAMS, retain=evidence)
+    chex.assert_trees_all_close(updates, results["last"], rtol=1e-5)
+    for other in ("first", "both"):
+        assert any(
+            not np.allclose(a, b)
+            for a, b in zip(jax.tree.leaves(updates), jax.tree.leaves(results[other]), strict=True)
+        )
 
 
 def squares(params, x):
@@ -427,3 +438,62 @@ def test_masks_of_complex_parameters_are_refused_by_name():
     updates, state = jax.jit(drawn.update)(params, drawn.init(params))
     assert updates["phase"].dtype == jnp.complex64
     assert set(np.unique(updates["phase"])) <= {0, 1}
+
+
+def test_what_is_accumulated_may_not_be_complex_either():
+    params = {"real": jnp.ones(2), "phase": jnp.ones(2, jnp.complex64)}
+    for inner in (optax.sgd(0.1), certify_updates("retain")):
+        tx = accumulate_evidence(inner, 2)
+        with pytest.raises(TypeError, match=r"params at 'phase' are complex.*two real arrays"):
+            tx.init(params)
+    state = accumulate_evidence(optax.sgd(0.1), 2).init(jax.tree.map(jnp.real, params))
+    with pytest.raises(TypeError, match=r"updates at 'phase' are complex"):
+        accumulate_evidence(optax.sgd(0.1), 2).update(params, state, params)
+
+
+@pytest.mark.parametrize(
+    "tx",
+    [
+        feasible_updates("retain"),
+        feasible_updates("retain", rule=random_mask(0.5)),
+        certify_updates("retain"),
+        optax.apply_if_finite(feasible_updates("retain"), 3),
+        accumulate_evidence(feasible_updates("retain"), 1),
+        optax.masked(feasible_updates("retain"), True),
+    ],
+)
+def test_per_example_gradients_are_evidence_and_no_update(tx):
+    retain = stack(0)
+    change = loss_change(squares, jnp.ones(8))
+    with pytest.raises(ValueError, match=r"updates at 'body/b' have shape \(8, 3\).*as evidence"):
+        tx.update(retain, tx.init(PARAMS), PARAMS, retain=retain, retain_change=change)
+
+
+@pytest.mark.parametrize(
+    "factory",
+    [
+        lambda confidence, number: feasible_updates(
+            "retain", confidence=confidence, rule=coordinatewise(curvature=number)
+        ),
+        lambda confidence, number: feasible_updates(
+            "retain", confidence=confidence, rule=budget(tau=number)
+        ),
+        lambda confidence, number: feasible_updates(
+            "retain", confidence=confidence, rule=random_mask(number)
+        ),
+        lambda confidence, number: feasible_updates(
+            "retain",
+            confidence=confidence,
+            rule=coordinatewise(evidence_decay=0.5, curvature=number),
+        ),
+    ],
+)
+def test_numbers_of_rules_can_be_injected(factory):
+    tx = optax.inject_hyperparams(factory)(confidence=0.9, number=0.25)
+    retain = stack(0, 0.5)
+    updates = jax.tree.map(lambda g: -g.mean(0), retain)
+    got, state = jax.jit(tx.update)(updates, tx.init(PARAMS), PARAMS, retain=retain)
+    plain = factory(0.9, 0.25)
+    want, _ = plain.update(updates, plain.init(PARAMS), PARAMS, retain=retain)
+    chex.assert_trees_all_close(got, want, rtol=1e-5)
+    assert state.hyperparams["number"] == 0.25

@@ -80,6 +80,32 @@ def test_noise_alone_is_no_curvature():
         assert np.all(rates[-30:] < 100 * RATE)
 
 
+@pytest.mark.parametrize("rule", [coordinatewise(curvature="adaptive"), budget(evidence_decay=0.0)])
+def test_large_gradients_do_not_stop_a_run_for_good(rule):
+    """Of a loss in other units the first rate lets nothing pass; it falls until something does."""
+    tx = optax.chain(optax.sgd(1e-3), feasible_updates("retain", rule=rule))
+    w, scale = jnp.full(4, 5.0), 1e3
+    state, update = tx.init(w), jax.jit(tx.update)
+    kept, noise = [], 1 + 0.01 * jnp.linspace(-1, 1, 16)
+    for _ in range(60):
+        updates, state = update(scale * w, state, w, retain=scale * w[None] * noise[:, None])
+        w = optax.apply_updates(w, updates)
+        kept.append(float(state[-1].kept))
+    assert kept[0] == 0
+    assert kept[-1] > 0
+    assert jnp.abs(w).max() < 1
+
+
+def test_what_is_learnt_is_not_forgotten_while_nothing_moves():
+    rates, state = run(12)
+    tx = feasible_updates("retain", rule=coordinatewise(curvature="adaptive"))
+    params = state.rule_state.params
+    moments = GradientMoments(0 * params + 1.0, 0 * params + 1.0, jnp.float32(64))
+    for _ in range(5):
+        _, state = tx.update(0 * params, state, params, retain=moments)
+    assert float(state.rule_state.rate) == pytest.approx(rates[-1], rel=0.06)
+
+
 def test_budget_learns_it_too():
     rates, _ = run(12, rule=budget(evidence_decay=0.0))
     assert rates[-1] == pytest.approx(RATE, rel=0.05)

@@ -88,10 +88,11 @@ def both(confidence):
 
 
 TRANSFORMATIONS = {
-    "all": after_sgd(both, wrap=lambda tx: accumulate_evidence(tx, 2)),
+    "both": after_sgd(both),
     "mask": after_sgd(mask),
     "certificate": after_sgd(certificate),
-    "accumulator": after_sgd(mask, wrap=lambda tx: accumulate_evidence(tx, 2)),
+    # Its first call returns zeros, which is all that some of the bodies ask for.
+    "accumulator": after_sgd(both, wrap=lambda tx: accumulate_evidence(tx, 2)),
 }
 
 
@@ -136,7 +137,7 @@ def slow_unless(quick, values):
     ]  # fmt: skip
 
 
-@pytest.fixture(params=slow_unless(["all"], TRANSFORMATIONS))
+@pytest.fixture(params=slow_unless(["both"], TRANSFORMATIONS))
 def transformation(request):
     return TRANSFORMATIONS[request.param]
 

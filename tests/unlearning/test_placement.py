@@ -5,6 +5,7 @@ import pytest
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from feasible_jax.unlearning import placement
 from feasible_jax.unlearning.placement import (
     check_divides,
     layout_of,
@@ -82,3 +83,28 @@ def test_a_state_comes_back_as_it_went_in_and_one_device_knows_no_meshes():
     state = {"w": put("data", "model"), "step": jax.device_put(0, WHOLE)}
     assert out_shardings(state) == ({"w": state["w"].sharding, "step": WHOLE}, WHOLE)
     assert out_shardings({"w": jnp.ones(2)}) is None
+
+
+@pytest.mark.parametrize(
+    ("held", "parts"),
+    [
+        ({0: {0}}, [(0, 1)]),
+        ({0: {0, 1}, 1: {2, 3}}, [(0, 2), (1, 2)]),
+        ({0: {2, 3}, 1: {0, 1}}, [(1, 2), (0, 2)]),
+        ({0: {0, 1}, 1: {0, 1}}, [(0, 1), (0, 1)]),
+        ({0: {0}, 1: {0}, 2: {1}, 3: {1}}, [(0, 2), (0, 2), (1, 2), (1, 2)]),
+    ],
+)
+def test_processes_with_the_same_shards_have_the_same_part(held, parts):
+    assert [placement._part(held, process) for process in held] == parts
+
+
+def test_shards_that_only_some_have_in_common_make_no_parts():
+    with pytest.raises(ValueError, match="some in common and others not"):
+        placement._part({0: {0, 1}, 1: {1, 2}}, 0)
+
+
+def test_one_process_has_the_only_part():
+    mesh = jax.make_mesh((2, 2), ("data", "model"), axis_types=(AxisType.Auto,) * 2)
+    for spec in (P(), P("data"), P(("data", "model")), P(None, "model")):
+        assert placement.part_of_process(NamedSharding(mesh, spec)) == (0, 1)

@@ -82,6 +82,27 @@ def four_devices():
     return jax.make_mesh((4,), ("data",), axis_types=(AxisType.Auto,), devices=jax.devices()[:4])
 
 
+def check_parts(rank):
+    """On a mesh whose data axis lies within the processes, both hold copies of every batch."""
+    rows = NamedSharding(four_devices(), P("data"))
+    assert fj.unlearning.part_of_process(rows) == (rank, 2)
+    devices = np.array(jax.devices()[:4]).reshape(2, 2)
+    turned = jax.sharding.Mesh(devices, ("model", "data"), axis_types=(AxisType.Auto,) * 2)
+    shared = NamedSharding(turned, P("data"))
+    assert fj.unlearning.part_of_process(shared) == (0, 1)
+
+    def begin(*part):
+        return fj.unlearn(
+            loss, {"w": np.ones(8, np.float32), "b": np.float32(0)}, forget=stream(*part),
+            retain=stream(*part), method=fj.methods.neg_grad_plus(0.6), optimizer=optax.sgd(0.05),
+            batch_sharding=shared, steps=2, progress=False,
+        )  # fmt: skip
+
+    assert begin(0, 1).stop is None
+    with pytest.raises(ValueError, match=r"different examples of the \w+ stream.*part_of_process"):
+        begin(rank / 2, (rank + 1) / 2)
+
+
 WORKER = """
 import importlib.util, os, signal, sys
 import jax
@@ -100,6 +121,8 @@ def on_chunk(step, params):
     if step == die_at and rank == 1:
         os.kill(os.getpid(), signal.SIGKILL)
 
+if not die_at:
+    module.check_parts(rank)
 result = module.run(module.four_devices(), rank / 2, (rank + 1) / 2, checkpoint=checkpoint,
                     resume=True, on_chunk=on_chunk)
 np.savez(f"{out}.{rank}.npz", **result)

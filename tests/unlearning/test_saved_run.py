@@ -183,6 +183,45 @@ class TestWhatIsRefused:
         assert str(begun) in str(error.value)
         assert "choose another folder" in str(error.value)
 
+    @pytest.mark.parametrize(
+        ("mask", "message"),
+        [
+            (
+                fj.feasible_updates("retain", confidence=0.9),
+                r"mask 1, confidence was 0\.95, is 0\.9",
+            ),
+            (fj.feasible_updates("retain", test="normal"), "mask 1, test was 'student', is 'norm"),
+            (fj.feasible_updates(increase="retain"), r"decrease was \['retain'\], is \[\]"),
+            (
+                fj.feasible_updates("retain", rule=fj.coordinatewise(multiplicity="bonferroni")),
+                "rule was 'coordinatewise', is 'coordinatewise, bonferroni'",
+            ),
+            (None, "mask 1, confidence was 0.95, is not there"),
+        ],
+    )
+    def test_another_mask(self, mask, message, run, tmp_path):
+        given = {"checkpoint": tmp_path / "run", "steps": 10}
+        with pytest.raises(Interrupted):
+            run(feasibility=fj.feasible_updates("retain"), on_chunk=interrupt_at(3), **given)
+        with pytest.raises(ValueError, match=message):
+            run(feasibility=mask, resume=True, on_chunk=never, **given)
+
+    @pytest.mark.parametrize(
+        ("name", "value", "message"),
+        [
+            ("tolerance", 0.5, r"certificate 1, tolerance was 0\.0, is 0\.5"),
+            ("backtrack", 2, "certificate 1, backtrack was"),
+            ("change", "direction", "certificate 1, evidence was 'loss', is 'direction'"),
+        ],
+    )
+    def test_another_certificate(self, name, value, message, run, tmp_path):
+        given = {"checkpoint": tmp_path / "run", "steps": 10}
+        with pytest.raises(Interrupted):
+            run(feasibility=fj.certify_updates("retain"), on_chunk=interrupt_at(3), **given)
+        other = fj.certify_updates("retain", **{name: value})
+        with pytest.raises(ValueError, match=message):
+            run(feasibility=other, resume=True, on_chunk=never, **given)
+
     def test_hyperparams_of_another_value(self, run, tmp_path):
         tx = optax.inject_hyperparams(optax.sgd)(learning_rate=0.1)
         run(optimizer=tx, hyperparams={"learning_rate": 0.5}, checkpoint=tmp_path / "run")

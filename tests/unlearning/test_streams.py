@@ -125,3 +125,12 @@ def test_sets_and_streams_are_joined():
     one = iter(numbers(1))
     with pytest.raises(ValueError, match="forget and the group set are one and the same stream"):
         join_sets(one, np.ones((3, 2)), {"group": one})
+
+
+def test_a_batch_with_nan_is_named():
+    bad = np.ones((3, 2), np.float32)
+    bad[2, 1] = np.nan
+    stream = Stream("retain", iter([{"x": np.ones((3, 2), np.float32)}, {"x": bad}]))
+    stream.take()
+    with pytest.raises(ValueError, match=r"retain stream, batch 2: retain\['x'\]\[2\] holds NaN"):
+        stream.take()

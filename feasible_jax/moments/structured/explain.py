@@ -25,6 +25,8 @@ from feasible_jax.moments.structured.ways import Ways, choose_ways, group_entrie
 _FLOAT = 4  # bytes
 # Operations on each number to add it up, square it and merge its chunk with those before.
 _MERGE = 6
+# Examples that a pass of its own takes at a time.
+_PASS_EXAMPLES = 16
 
 
 class ParameterCost(NamedTuple):
@@ -151,7 +153,9 @@ def _row(plan: Plan, ways: Ways, i: int, name: str, leaf: Any, size: int) -> Par
     if i in ways.unused:
         how, flops, held, advice = "the loss does not use it", 0, 0, ""
     elif i in ways.left_over:
-        how, flops, held, advice = _left_over(plan, ways, i, entries, size)
+        # Nobody knows what it costs a plain gradient: what the whole one costs stands for that.
+        gradient = sum(_gradient_flops(use, plan, size) for use in plan.uses)
+        how, flops, held, advice = _left_over(ways, i, gradient, entries, size)
     elif i in ways.stacked:
         how, advice = "all gradients at once", ""
         flops, held = gradient + 3 * size * entries, size * entries
@@ -201,16 +205,22 @@ def _joint(plan: Plan, ways: Ways, i: int, gradient: int, size: int) -> tuple[st
 
 
 def _left_over(
-    plan: Plan, ways: Ways, i: int, entries: int, size: int
+    ways: Ways, i: int, gradient: int, entries: int, size: int
 ) -> tuple[str, int, int, str]:
     # A second forward pass, and a backward pass through activations and this parameter.
-    flops = 3 * sum(_gradient_flops(use, plan, size) for use in plan.uses) + _MERGE * size * entries
+    flops = 3 * gradient + _MERGE * size * entries
+    where = ways.left_over[i]
     advice = (
-        f"it meets the example in {ways.left_over[i]}; write its use as a matrix product, a "
-        "convolution or an elementwise operation, outside of functions with derivatives of their "
-        "own."
+        f"it meets the example in {where}; write its use as a matrix product, a convolution or an "
+        "elementwise operation, outside of functions with derivatives of their own."
     )
-    return "gradients in a pass of its own", flops, 16 * entries, advice
+    if "scan" in where or "loop" in where:
+        advice = (
+            f"it meets the example in {where}; let the body of the loop close over it instead, and "
+            "transform it before the loop."
+        )
+    held = min(_PASS_EXAMPLES, size) * entries
+    return "gradients in a pass of its own", flops, held, advice
 
 
 def _gradient_flops(use: Use, plan: Plan, size: int) -> int:

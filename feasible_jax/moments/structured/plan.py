@@ -328,8 +328,7 @@ class _Walk:
         for i, (inner, outer) in enumerate(zip(body.inputs, op.inputs, strict=True)):
             if num_consts <= i < num_consts + num_carry:
                 if plan.kind(outer) is Kind.WEIGHT:
-                    room = max(plan.program.avals[outer].size, _SMALL)
-                    self.lift(outer, room, "the start of a scan")
+                    self.lift(outer, _SMALL, "the start of a scan")
                 plan.kinds[inner] = Kind.DATA
             else:
                 self.enter(inner, outer, "sum" if i < num_consts else "stack", length)

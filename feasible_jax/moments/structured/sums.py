@@ -22,6 +22,8 @@ _SMALLEST_FACTOR = 2.0**-30
 _TINY_BYTES, _HELD_BYTES, _CHUNK_BYTES = 2**18, 2**21, 2**23
 _ACCELERATOR_BYTES = 2**27
 _MOST_EXAMPLES = 4
+# How many parameters may hold that much at once.
+_MANY = 16
 # Less than any count: what to divide by where nothing was counted.
 _ANY = 2.0**-64
 
@@ -48,6 +50,11 @@ def tiny_bytes() -> int:
 def held_bytes() -> int:
     """Bytes up to which the gradients of all examples of a batch are held at once."""
     return _HELD_BYTES if jax.default_backend() == "cpu" else _ACCELERATOR_BYTES
+
+
+def held_in_all_bytes() -> int:
+    """Bytes that the gradients held at once may take for all parameters together."""
+    return _MANY * held_bytes()
 
 
 def chunk_size(size: int, entries: int) -> int:

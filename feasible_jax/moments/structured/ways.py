@@ -9,7 +9,7 @@ from feasible_jax.moments.structured.gradients import (
 )
 from feasible_jax.moments.structured.paths import fans_out
 from feasible_jax.moments.structured.plan import Plan, Use
-from feasible_jax.moments.structured.sums import held_bytes, tiny_bytes
+from feasible_jax.moments.structured.sums import held_bytes, held_in_all_bytes, tiny_bytes
 
 
 class Ways(NamedTuple):
@@ -55,14 +55,18 @@ def choose_ways(plan: Plan, size: int) -> Ways:
             uses.setdefault(param, []).append(use)
     closed: dict[int, list[int]] = {}
     stacked, shared, unused = [], [], []
+    room = held_in_all_bytes()
     for param in range(plan.program.num_params):
         here = uses.get(param, [])
         if param in plan.left_over:
             continue
         if not here:
             unused.append(param)
-        elif _fits(plan, param, here, size):
+            continue
+        held = 4 * size * group_entries(plan, [param], here)
+        if _is_lifted(plan, param, here) or held <= min(room, _allowed(here)):
             stacked.append(param)
+            room -= held
         elif len(here) == 1 and reaches_once(plan, here[0], param):
             closed.setdefault(here[0].number, []).append(param)
         else:
@@ -84,18 +88,20 @@ def group_entries(plan: Plan, params: list[int], uses: list[Use]) -> int:
     return max(sum(avals[inputs[i]].size for i in params), sum(avals[u.top].size for u in uses))
 
 
-def _fits(plan: Plan, param: int, uses: list[Use], size: int) -> bool:
-    """Whether all examples' gradients may be held: few numbers, or no more than there are."""
+def _is_lifted(plan: Plan, param: int, uses: list[Use]) -> bool:
+    """Whether the program holds a copy for every example already."""
     avals = plan.program.avals
     entries = avals[plan.program.scope.inputs[param]].size
     lifted = all(use.rule is None for use in uses)
-    if lifted and entries <= sum(avals[use.operand].size * stacked_steps(use) for use in uses):
-        return True
+    return lifted and entries <= sum(avals[use.operand].size * stacked_steps(use) for use in uses)
+
+
+def _allowed(uses: list[Use]) -> int:
+    """Bytes that the gradients of all examples may take to be held at once."""
     if len(uses) == 1 and is_row_lookup(uses[0]):
-        return False
+        return 0
     # Squares of outer products are cheaper than holding gradients, unless those are tiny.
-    allowed = tiny_bytes() if all(map(is_outer_product, uses)) else held_bytes()
-    return 4 * size * group_entries(plan, [param], uses) <= allowed
+    return tiny_bytes() if all(map(is_outer_product, uses)) else held_bytes()
 
 
 def _groups(shared: list[int], uses: dict[int, list[Use]]) -> list[list[int]]:

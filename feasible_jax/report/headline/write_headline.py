@@ -12,7 +12,8 @@ from markupsafe import Markup
 from feasible_jax.report.groups import PLAIN, REFERENCES
 from feasible_jax.report.headline.gains import arms_of, gains, over_configurations
 from feasible_jax.report.headline.pictures import fronts_figure, fronts_title, gains_figure
-from feasible_jax.report.headline.tables import TextTable, headline_tables
+from feasible_jax.report.headline.tables import headline_tables
+from feasible_jax.report.headline.text_table import TextTable
 from feasible_jax.report.pictures import Picture
 from feasible_jax.report.style import png
 from feasible_jax.unlearning.files import write_atomically

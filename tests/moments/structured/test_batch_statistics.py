@@ -4,6 +4,7 @@ import jax.numpy as jnp
 import pytest
 from flax import nnx
 
+from feasible_jax.alignment import directional_derivatives, loss_change
 from feasible_jax.moments import grad_moments
 from feasible_jax.moments.estimator import STRATEGIES
 
@@ -96,6 +97,16 @@ def test_batch_norm_in_training_mode_is_refused(name, strategy):
     params, loss, batch = REFUSED[name]()
     with pytest.raises(ValueError, match=r"normalises by statistics of the batch.*inference"):
         grad_moments(loss, strategy)(params, batch)
+
+
+@pytest.mark.parametrize("name", REFUSED)
+@pytest.mark.parametrize("kind", [loss_change, directional_derivatives])
+def test_nor_may_it_certify_that_nothing_changes(name, kind):
+    """An example is its own batch: normalised by itself, its loss would hardly ever change."""
+    params, loss, batch = REFUSED[name]()
+    change = kind(loss, batch)
+    with pytest.raises(ValueError, match=r"normalises by statistics of the batch.*inference"):
+        jax.jit(change)(params, jax.tree.map(jnp.ones_like, params))
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)

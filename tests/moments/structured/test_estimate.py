@@ -5,6 +5,9 @@ import numpy as np
 import pytest
 
 from feasible_jax.moments import GradientMoments, grad_moments
+from feasible_jax.moments.structured import sums, ways
+from feasible_jax.moments.structured.plan import make_plan
+from feasible_jax.moments.structured.program import trace_program
 
 B = 7
 
@@ -240,7 +243,11 @@ MEMORY = {
         jax.lax.fori_loop(0, 3, lambda i, h: jnp.tanh(h @ p)[:, :700], x)
     ),
     "softplus": lambda p, x: squashed(x @ jax.nn.softplus(p)),
-}
+    "start of a scan": lambda p, x: squashed(
+        jax.lax.scan(lambda c, row: ((jnp.tanh(row @ c[1]), 0.9 * c[1]), None),
+                     (jnp.zeros(900), p), x)[0][0]
+    ),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", MEMORY)
@@ -255,6 +262,23 @@ def test_there_is_never_a_gradient_for_every_example(normal, name):
     memory = jax.jit(structured).lower(params, batch).compile().memory_analysis()
     if memory is not None:
         assert memory.temp_size_in_bytes < 4 * size * rows * columns / 2
+
+
+def test_nor_all_gradients_of_many_parameters_where_each_would_fit(normal, monkeypatch):
+    """As on an accelerator, where much more fits: together they may not take many times as much."""
+    monkeypatch.setattr(sums, "held_bytes", lambda: 2**20)
+    monkeypatch.setattr(ways, "held_bytes", lambda: 2**20)
+
+    def loss(params, x):
+        for p in params:
+            x = jnp.tanh(x @ p)
+        return squashed(x)
+
+    params, batch = [normal(60, 60) for _ in range(40)], normal(64, 2, 60)
+    chosen = ways.choose_ways(make_plan(trace_program(loss, params, batch)), 64)
+    held = 4 * 64 * 3600
+    assert 0 < len(chosen.stacked) * held <= 2**24 < len(params) * held
+    assert len(chosen.stacked) + len(chosen.closed) == len(params)
 
 
 def test_a_lookup_never_holds_a_table_for_every_example(normal, integers):

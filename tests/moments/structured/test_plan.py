@@ -12,6 +12,8 @@ def squashed(h):
 PLACES = {
     "bias": lambda p, x: squashed(x + p["v"]),
     "bias of rows": lambda p, x: squashed(x[None] * 2 + p["m"]),
+    "subtracted": lambda p, x: squashed(x - p["v"]),
+    "subtracted from": lambda p, x: squashed(p["v"] - x),
     "scale": lambda p, x: squashed(x * p["v"]),
     "divided by": lambda p, x: squashed(x / (p["v"] + 9)),
     "divided": lambda p, x: squashed(p["v"] / (x**2 + 1)),

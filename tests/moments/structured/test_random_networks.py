@@ -103,6 +103,7 @@ LAYERS = {
     "convolution": (convolution, half(3, 3, WIDTH, WIDTH)),
     "depthwise": (depthwise, half(2, 1, WIDTH)),
     "bias": (lambda h, b: h + b[None], half(WIDTH)),
+    "threshold": (lambda h, b: h - b[None], half(WIDTH)),
     "positions": (lambda h, b: h + b, half(POSITIONS, WIDTH)),
     "scale": (lambda h, s: h * s[None], near_one(WIDTH)),
     "divisor": (lambda h, s: h / s[None], near_one(WIDTH)),

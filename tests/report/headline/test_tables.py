@@ -48,8 +48,35 @@ def test_configurations_are_judged_by_their_seeds(rows):
     assert cells["Avg. Gap: feasible"]["Pairs better / worse / tied"] == "20 / 0 / 0"
 
 
-def test_cost_is_that_of_a_step_over_the_plain_form(rows):
+def test_costs_are_those_of_a_step_and_of_a_run_over_the_plain_form(rows):
+    rows[5]["steps"] = 100  # at which look a run was kept makes no difference
     _, cells = table(rows, "Cost")
-    assert cells["plain"]["Step, over plain"] == "1.00"
-    assert cells["feasible"]["Step, over plain"] == "2.00"
-    assert cells["feasible"]["Run, of retraining"] == "10.0%"
+    assert list(cells["plain"].values()) == ["1.00", "1.00", "1.00", "10.0%"]
+    assert list(cells["feasible"].values()) == ["2.00", "1.50", "1.50", "10.0%"]
+
+
+def test_the_methods_stand_below_the_reference_models(rows):
+    found, _ = table(rows, "The same, by method")
+    assert [row[0] for row in found.rows] == ["original", "retrained", "NegGrad+", "SalUn"]
+    assert found.rows[0][1].startswith("10.0")
+
+
+def test_runs_that_lost_more_than_half_a_point_are_counted(rows):
+    ours = [row for row in rows if row["arm"] == "feasible"]
+    for row in ours[:5]:
+        row["test_accuracy_fall"] = 0.6
+    ours[5] |= {"test_accuracy_fall": 0.6, "steps": 0}  # the original model still
+    _, cells = table(rows, "Unlearning accuracy gained")
+    assert cells["feasible"]["over 0.5"] == "25%"
+    assert cells["random mask"]["over 0.5"] == "0%"
+
+
+def test_targets_are_met_or_missed(rows):
+    found, cells = table(rows, "Targets")
+    assert found.head == ("Target", "feasible", "random mask")
+    ours = [cells[row[0]]["feasible"] for row in found.rows]
+    assert ours == [
+        "+6.0, missed", "+0.25, met", "0 and 0, met", "1.00, met", "1.50, met", "10.0%, met",
+    ]  # fmt: skip
+    control = [cells[row[0]]["random mask"] for row in found.rows]
+    assert control[2] == "4 and 4, missed"

@@ -1,0 +1,115 @@
+"""What the headline aims at, and whether it was reached."""
+
+from collections.abc import Sequence
+from statistics import median
+from typing import Any
+
+from feasible_jax.evaluation import mean_interval
+from feasible_jax.report.groups import PLAIN, REFERENCES
+from feasible_jax.report.headline.gains import Gain, arms_of, gains, over_configurations, verdicts
+from feasible_jax.report.headline.text_table import TextTable
+
+Rows = Sequence[dict[str, Any]]
+
+# Points of unlearning accuracy gained, as the seed paper claims; of test accuracy lost; of Avg. Gap
+# in random forgetting, just under the best published; run times over plain, and in percent of
+# retraining.
+_GAIN, _LOSS, _GAP, _COST, _SHARE = 12.3, 0.5, 1.5, 2.0, 10.0
+
+
+def target_table(closest: Rows, equal_utility: Rows) -> TextTable:
+    """A row for each target, a column for each masked arm: what was found, and met or missed.
+
+    Args:
+      closest: see ``headline_tables``.
+      equal_utility: likewise.
+
+    >>> target_table([], []).rows
+    ()
+    """
+    by_arm = arms_of(gains(equal_utility, "unlearning_accuracy"))
+    arms = list(by_arm)
+    finders = (
+        (f"UA gained at equal utility: at least {_GAIN}", lambda a: _gain(by_arm[a])),
+        (f"Test accuracy lost: under {_LOSS}", lambda a: _lost(equal_utility, a)),
+        ("Configurations made worse, UA or Avg. Gap: none", lambda a: _worse(by_arm[a], closest)),
+        (
+            f"Avg. Gap of the best method, random forgetting: at most {_GAP}",
+            lambda a: _gap(closest, a),
+        ),
+        (f"Run time over the plain form: at most {_COST:g}", lambda a: _cost(closest, a)),
+        (f"Run kept, of retraining: at most {_SHARE:g}%", lambda a: _share(closest, a)),
+    )
+    rows = [(aim, *(find(arm) for arm in arms)) for aim, find in finders] if arms else []
+    return TextTable(
+        "Targets",
+        "What this suite was to show, written down before it ran. Controls are judged likewise.",
+        ("Target", *arms),
+        tuple(rows),
+    )
+
+
+def _gain(some: list[Gain]) -> str:
+    interval = over_configurations(some)
+    return "" if interval is None else _judged(f"{interval.mean:+.1f}", interval.mean >= _GAIN)
+
+
+def _lost(equal_utility: Rows, arm: str) -> str:
+    falls: dict[tuple, list[float]] = {}
+    for row in _of(equal_utility, arm):
+        fall = 0.0 if row.get("steps") == 0 else row.get("test_accuracy_fall")
+        if fall is not None:
+            falls.setdefault(_configuration(row), []).append(fall)
+    if not falls:
+        return ""
+    mean = mean_interval([sum(some) / len(some) for some in falls.values()]).mean
+    return _judged(f"{mean:+.2f}", mean < _LOSS)
+
+
+def _worse(forgotten: list[Gain], closest: Rows) -> str:
+    gaps = arms_of(gains(closest, "avg_gap")).get(forgotten[0].arm, [])
+    closer = [g._replace(by_seed={s: -d for s, d in g.by_seed.items()}) for g in gaps]
+    counts = [verdicts(some).worse for some in (forgotten, closer)]
+    return _judged(" and ".join(map(str, counts)), not any(counts))
+
+
+def _gap(closest: Rows, arm: str) -> str:
+    by_method: dict[str, list[float]] = {}
+    for row in _of(closest, arm):
+        if row["scenario"] == "random" and row.get("avg_gap") is not None:
+            by_method.setdefault(row["method"], []).append(row["avg_gap"])
+    if not by_method:
+        return ""
+    best = min(sum(some) / len(some) for some in by_method.values())
+    return _judged(f"{best:.2f}", best <= _GAP)
+
+
+def _cost(closest: Rows, arm: str) -> str:
+    plain = {
+        (_configuration(row), row["seed"]): row["run_seconds"]
+        for row in _of(closest, PLAIN)
+        if row.get("run_seconds")
+    }
+    ratios = [
+        row["run_seconds"] / plain[_configuration(row), row["seed"]]
+        for row in _of(closest, arm)
+        if row.get("run_seconds") and (_configuration(row), row["seed"]) in plain
+    ]
+    return _judged(f"{median(ratios):.2f}", median(ratios) <= _COST) if ratios else ""
+
+
+def _share(closest: Rows, arm: str) -> str:
+    shares = [100 * row["rte_ratio"] for row in _of(closest, arm) if row.get("rte_ratio")]
+    return _judged(f"{median(shares):.1f}%", median(shares) <= _SHARE) if shares else ""
+
+
+def _of(rows: Rows, arm: str) -> list[dict[str, Any]]:
+    return [row for row in rows if row["arm"] == arm and row["method"] not in REFERENCES]
+
+
+def _configuration(row: dict[str, Any]) -> tuple[str, ...]:
+    return tuple(row[key] for key in ("dataset", "model", "scenario", "method"))
+
+
+def _judged(found: str, met: bool) -> str:
+    return f"{found}, {'met' if met else 'missed'}"
