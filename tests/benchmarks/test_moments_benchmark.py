@@ -199,3 +199,18 @@ def as_in_torch(leaf, model, key):
     if leaf.ndim == 2 and key.split(".")[0] not in ("embed", "positions"):
         return leaf.T.copy()
     return leaf
+
+
+@pytest.mark.parametrize("name", ["mlp", "cnn"])
+def test_backpack_and_vmap_in_pytorch_take_the_same_moments(name):
+    """BackPACK's are of the summands of a mean loss, and divided by ``N``, not ``N - 1``."""
+    pytest.importorskip("torch", reason="PyTorch is not installed")
+    pytest.importorskip("backpack", reason="BackPACK is not installed")
+    contenders = importlib.import_module("moments_torch")
+    model, size = importlib.import_module("moments_models").build(name, smoke=True), 8
+    backpack = contenders.backpack_variance(model, size)()
+    vmapped = contenders.vmap_moments(model, size)()
+    for (mean, variance), (want_mean, want) in zip(backpack, vmapped, strict=True):
+        np.testing.assert_allclose(mean, want_mean.detach(), rtol=1e-4, atol=1e-6)
+        got = variance * size**3 / (size - 1)
+        np.testing.assert_allclose(got, want.detach(), rtol=1e-3, atol=1e-7)

@@ -88,12 +88,16 @@ DIGITS = {
     "boundary_shrink": (methods.boundary_shrink(), SGD, 0.01, "class"),
     "cf_k": (methods.cf_k(), SGD, 1.0, "corrupted_labels"),
     "eu_k": (methods.eu_k(), SGD, 0.5, "corrupted_labels"),
+    "fine_tuning": (methods.fine_tuning(), SGD, 1.0, "corrupted_labels"),
     "fisher_forgetting": (methods.fisher_forgetting(), SGD, 1.0, "corrupted_labels"),
     "gdr_gma": (methods.gdr_gma(), SGD, 0.05, "corrupted_labels"),
     "hamu": (methods.hamu(), SGD, 0.03, "class"),
     "influence_unlearning": (methods.influence_unlearning(), SGD, 1.0, "class"),
+    "l1_sparse": (methods.l1_sparse(), SGD, 1.0, "corrupted_labels"),
     "munba": (methods.munba(), SGD, 0.01, "class"),
+    "neg_grad_plus": (methods.neg_grad_plus(), SGD, 0.1, "corrupted_labels"),
     "npo": (methods.npo(), SGD, 0.1, "class"),
+    "random_labels": (methods.random_labels(10), SGD, 0.1, "class"),
     "salun": (methods.salun(10), SGD, 0.1, "class"),
     "scrub": (methods.scrub(), ADAM, 2e-3, "class"),
     "sfron": (methods.sfron(), SGD, 0.1, "class"),
@@ -116,6 +120,7 @@ def test_digits_are_forgotten(name, digits):
     task_like = (task.loss_fn, task.predict_fn, task.params, task.forget, task.retain)
     steps = 1 if is_one_shot(method) else 120
     forget, retain = unlearn(task_like, method, optimizer, rate, steps)
-    # As is known of them: noise costs utility, and fine-tuning the last layers forgets little.
-    assert forget < {"fisher_forgetting": 0.6, "cf_k": 0.95}.get(name, 0.05)
+    # As is known of them: noise costs utility, and fine-tuning forgets little.
+    little = {"fisher_forgetting": 0.6, "cf_k": 0.95, "fine_tuning": 0.75, "l1_sparse": 0.6}
+    assert forget < little.get(name, 0.1 if name == "neg_grad_plus" else 0.05)
     assert retain > (0.75 if name == "fisher_forgetting" else 0.94)

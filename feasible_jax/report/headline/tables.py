@@ -80,7 +80,7 @@ def _gain_table(forgotten: list[Gain], equal_utility: Rows) -> TextTable:
 
 def _share_that_lost(equal_utility: Rows, arm: str) -> str:
     falls = [_fall(row) for row in equal_utility if row["arm"] == arm]
-    known = [fall for fall in falls if _finite(fall)]
+    known = [fall for fall in falls if fall is not None and math.isfinite(fall)]
     return f"{100 * sum(f > _NO_LOSS for f in known) / len(known):.0f}%" if known else ""
 
 
@@ -213,7 +213,7 @@ def _over_rows(rows: Rows, metric: str, key: str = "arm") -> dict[str, MeanInter
     values: dict[str, dict[tuple, list[float]]] = {}
     for row in rows:
         value = _fall(row) if metric == _FALL else row.get(metric)
-        if _finite(value):
+        if value is not None and math.isfinite(value):
             values.setdefault(row[key], {}).setdefault(_where(row), []).append(value)
     return {
         name: mean_interval([math.fsum(some) / len(some) for some in by_where.values()])
