@@ -10,6 +10,7 @@ import optax
 
 from feasible_jax.feasibility.evidence import (
     check_real,
+    check_updates,
     evidence_of,
     filled,
     leaf_paths,
@@ -115,6 +116,7 @@ def accumulate_evidence(
         seen = state.mini_step + 1
         last = seen >= every_k(state.gradient_step)
         check_real("updates", leaf_paths(updates)[0])
+        check_updates(updates, params)
         updates = jax.tree.map(jnp.asarray, updates)
         gradient = jax.tree.map(
             lambda mean, u: mean + (u.astype(mean.dtype) - mean) / seen.astype(mean.dtype),

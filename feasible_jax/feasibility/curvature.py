@@ -50,8 +50,11 @@ class CurvatureState(NamedTuple):
 
 def check_curvature(curvature: Curvature) -> None:
     """Raise unless this is a rate of curvature."""
-    good = curvature is None or curvature == "adaptive"
-    if not good and (isinstance(curvature, str) or not curvature >= 0):
+    if isinstance(curvature, str):
+        good = curvature == "adaptive"
+    else:  # under inject_hyperparams it is an array
+        good = curvature is None or isinstance(curvature, jax.Array) or curvature >= 0
+    if not good:
         raise ValueError(
             f"curvature={curvature!r}: give a number of at least 0, 'adaptive', or None."
         )
@@ -61,7 +64,7 @@ def init_curvature(curvature: Curvature) -> Callable[[Any], Any]:
     """``Rule.init`` for a rule that prices curvature."""
 
     def init(params):
-        if curvature != "adaptive":
+        if not isinstance(curvature, str):
             return ()
         return CurvatureState(
             rate=jnp.float32(_START),
@@ -96,7 +99,7 @@ def curvature_rate(curvature: Curvature, proposal: Proposal, state: Any) -> tupl
     """
     if curvature is None:
         return 0.0, state
-    if curvature != "adaptive":
+    if not isinstance(curvature, str):
         return curvature, state
     if proposal.params is None:
         raise TypeError("curvature='adaptive' follows the parameters: pass params to update().")

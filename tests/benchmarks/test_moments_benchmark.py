@@ -201,6 +201,7 @@ def as_in_torch(leaf, model, key):
     return leaf
 
 
+@pytest.mark.filterwarnings("ignore:Full backward hook")
 @pytest.mark.parametrize("name", ["mlp", "cnn"])
 def test_backpack_and_vmap_in_pytorch_take_the_same_moments(name):
     """BackPACK's are of the summands of a mean loss, and divided by ``N``, not ``N - 1``."""

@@ -83,7 +83,7 @@ def test_noise_alone_is_no_curvature():
 @pytest.mark.parametrize("rule", [coordinatewise(curvature="adaptive"), budget(evidence_decay=0.0)])
 def test_large_gradients_do_not_stop_a_run_for_good(rule):
     """Of a loss in other units the first rate lets nothing pass; it falls until something does."""
-    tx = optax.chain(optax.sgd(1e-3), feasible_updates("retain", rule=rule))
+    tx = optax.chain(optax.sgd(2e-4), feasible_updates("retain", rule=rule))
     w, scale = jnp.full(4, 5.0), 1e3
     state, update = tx.init(w), jax.jit(tx.update)
     kept, noise = [], 1 + 0.01 * jnp.linspace(-1, 1, 16)
@@ -92,8 +92,8 @@ def test_large_gradients_do_not_stop_a_run_for_good(rule):
         w = optax.apply_updates(w, updates)
         kept.append(float(state[-1].kept))
     assert kept[0] == 0
-    assert kept[-1] > 0
-    assert jnp.abs(w).max() < 1
+    assert max(kept) == 1
+    assert jnp.abs(w).max() < 2
 
 
 def test_what_is_learnt_is_not_forgotten_while_nothing_moves():
