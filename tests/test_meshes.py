@@ -88,8 +88,8 @@ def assert_little_crosses(found, steps=1, batches=0):
 
     Never one copy of the parameters an example: those of one device's examples would be too many.
     """
-    few = 12 * SIZE + batches * BATCH * (INPUTS + 1)
-    assert SIZE <= total(found) / steps < few < BATCH // 8 * SIZE + few - 12 * SIZE, found
+    few, leak = 14 * SIZE, BATCH // 8 * SIZE
+    assert SIZE <= total(found) / steps - batches * BATCH * (INPUTS + 1) < few < leak, found
 
 
 STRATEGIES = ("structured", "vmap", "microbatch", "grouped")
@@ -135,10 +135,13 @@ def test_moments_are_those_of_one_device(layout, kind, moments_on_one_device, wh
                 )
         if kind == "explicit":
             assert_lie_like([got.mean, got.variance], [params] * 2)
-    # As much for twice the batch: nothing that crosses belongs to an example.
+    # Twice the batch adds the batch itself, which grouped() leaves to the compiler, and activations
+    # under tensor parallelism: much less than gradients of one device's examples.
     twice = jax.device_put((examples(1, 2 * BATCH), np.tile(WEIGHTS, 2)), rows)
     larger = what_crosses(jax.jit(all_strategies(loss, told)).lower(params, *twice).compile())
-    assert SIZE <= total(larger) <= total(what_crosses(program)) + SIZE / 2
+    allowed = BATCH * (INPUTS + 1 + HIDDEN + CLASSES)
+    assert SIZE <= total(larger) <= total(what_crosses(program)) + allowed
+    assert allowed < 0.6 * BATCH / 8 * SIZE
 
 
 def noisy(problem, params, example, key):

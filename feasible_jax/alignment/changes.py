@@ -58,7 +58,6 @@ class PerExampleChange:
             example alone is then its own batch, and no step changes its loss.
         """
         check_batch(self.batch, self.weights)
-        check_loss(self.loss_fn, params, self.batch)
         params = jax.tree.map(jnp.asarray, params)
         updates = _filled(params, updates)
 
@@ -95,6 +94,7 @@ class PerExampleChange:
         spread = spread_of(self.batch, self.batch_sharding)
 
         def of_shard(points, batch):
+            check_loss(self.loss_fn, points[0], batch)
             return fn(vary_like(points, batch), batch)
 
         if spread is None:

@@ -1,6 +1,6 @@
 """What a transformation wants to be told at each update, and how that is read off a state."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any
 
@@ -32,7 +32,8 @@ class Requirements:
 
     constraints: tuple[Constraint, ...]
     needs: str
-    settings: tuple[tuple[str, str | float], ...] = ()
+    # States of equal structure stay so, whatever numbers their transformations were made with.
+    settings: tuple[tuple[str, str | float], ...] = field(default=(), compare=False)
 
 
 def fixed_settings(**given: Any) -> tuple[tuple[str, str | float], ...]:

@@ -101,6 +101,10 @@ class Part(NamedTuple):
     Attributes:
       index: from 0.
       count: number of parts.
+
+    >>> part = Part(index=1, count=4)
+    >>> list(range(10))[part.index :: part.count]
+    [1, 5, 9]
     """
 
     index: int

@@ -276,6 +276,8 @@ class TestWhatIsRefused:
 
 # Orbax leaves tasks of a closed loop behind where it fails.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+# Where a write fails, threads of Orbax are left with an event loop that is closed.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 class TestADiskThatIsFull:
     """No file may grow beyond a size: the system's own calls fail, as on a full disk."""
 

@@ -252,11 +252,13 @@ MEMORY = {
 
 @pytest.mark.parametrize("name", MEMORY)
 def test_there_is_never_a_gradient_for_every_example(normal, name):
-    size, rows, columns = 32, 700, 900
+    # A pass of its own takes sixteen examples at a time, and a scan keeps what it carries.
+    at_once, size = (16, 128) if name == "start of a scan" else (4, 32)
+    rows, columns = 700, 900
     params, batch = normal(rows, columns), normal(size, 2, rows)
     structured = grad_moments(MEMORY[name], "structured")
     closed = jax.make_jaxpr(structured)(params, batch)
-    assert rows * columns <= largest_array(closed.jaxpr) <= 4 * rows * columns
+    assert rows * columns <= largest_array(closed.jaxpr) <= at_once * rows * columns
     vmap = jax.make_jaxpr(grad_moments(MEMORY[name], "vmap"))(params, batch)
     assert largest_array(vmap.jaxpr) >= size * rows * columns
     memory = jax.jit(structured).lower(params, batch).compile().memory_analysis()
