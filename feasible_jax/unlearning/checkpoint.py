@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import shutil
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -111,9 +112,19 @@ def save_tree(path: Path, tree: Any, about: dict[str, Any]) -> None:
             with _quiet_orbax() as ocp:
                 ocp.save(new / _ARRAYS, tree)
             on_first_process(put_in_place)
-        finally:
+        except BaseException:
             if jax.process_index() == 0:
-                shutil.rmtree(new, ignore_errors=True)
+                _sweep(new)
+            raise
+
+
+def _sweep(place: Path) -> None:
+    """Remove what a failed write left, and what threads that are still at it write after that."""
+    for _ in range(10):
+        shutil.rmtree(place, ignore_errors=True)
+        time.sleep(0.05)
+        if not place.exists():
+            return
 
 
 def read_about(path: Path) -> dict[str, Any] | None:
