@@ -1,7 +1,7 @@
 """Write the headline's data, its page in the docs and the README's section from a finished suite.
 
     feasible-jax benchmark --suite headline --out headline
-    python benchmarks/headline_results.py headline
+    python benchmarks/headline_results.py headline "What a reader should know of the run."
     python benchmarks/headline_results.py            # from the data that is committed
 
 Every figure comes from the suite's ``results.json``, rounded to six digits.
@@ -33,11 +33,12 @@ README = ROOT / "README.md"
 START, END = "<!-- headline -->", "<!-- end of headline -->"
 
 
-def main(folder: Path | None) -> None:
+def main(folder: Path | None, note: str = "") -> None:
     """Write data, page, pictures and section; nothing, if the README has no place for it."""
     before, after = _around_section()
     if folder is not None:
-        about = {"machine": machine(), "date": datetime.date.today().isoformat()}
+        today = datetime.date.today().isoformat()
+        about = {"machine": machine(), "date": today, "note": note}
         found = about | rounded(read_headline(folder)._asdict())
         write_atomically(DATA, (json.dumps(found, separators=(",", ":")) + "\n").encode())
     found = json.loads(DATA.read_text())
@@ -72,7 +73,7 @@ def _circumstances(found: dict[str, Any]) -> str:
     packages = ", ".join(f"{name} {version}" for name, version in about["packages"].items())
     return (
         f"{about['cpu']}, {about['cores']} cores, Python {about['python']}, {packages}; "
-        f"{found['date']}."
+        f"{found['date']}. {found['note']}".strip()
     )
 
 
@@ -86,6 +87,7 @@ def rounded(value: Any) -> Any:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 2:
+    if len(sys.argv) > 3:
         raise SystemExit(__doc__)
-    main(Path(sys.argv[1]) if len(sys.argv) == 2 else None)
+    given, about = ([*sys.argv[1:], "", ""])[:2]
+    main(Path(given) if given else None, about)

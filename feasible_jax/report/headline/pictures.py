@@ -114,7 +114,10 @@ def _front(panel, front: dict[str, Any], arms: list[str]) -> None:
     unlearning, remaining = pareto(front["unlearning"], front["remaining"])
     width = 1.6 if front["arm"] not in ("random mask", "sign mask") else 1.0
     colour = arm_colour(front["arm"], arms)
-    panel.step(unlearning, remaining, color=colour, linewidth=width, where="pre")
+    # With markers, for a front may be a single point.
+    panel.step(
+        unlearning, remaining, "o-", color=colour, linewidth=width, markersize=2, where="pre"
+    )
 
 
 def pareto(xs: Sequence[float], ys: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:

@@ -93,7 +93,7 @@ def _method_table(forgotten: list[Gain], equal_utility: Rows, closest: Rows) -> 
         [row for row in closest if row["method"] in REFERENCES], "unlearning_accuracy", "method"
     )
     rows = [
-        (name, _interval(references[name], sign=""), *[""] * len(arms))
+        (name, _mean(references[name], sign=""), *[""] * len(arms))
         for name in REFERENCES
         if name in references and methods
     ]
@@ -102,12 +102,12 @@ def _method_table(forgotten: list[Gain], equal_utility: Rows, closest: Rows) -> 
             over_configurations([g for g in forgotten if (g.method, g.arm) == (method, arm)])
             for arm in arms
         ]
-        rows.append((method, _interval(plain.get(method), sign=""), *map(_interval, of)))
+        rows.append((method, _mean(plain.get(method), sign=""), *map(_mean, of)))
     return TextTable(
         "The same, by method",
         "Plain is the UA of the method alone at equal utility, and of the two reference models; "
         "the others are gains over it. More than the retrained model's is more than was asked "
-        "for. Means over datasets, models and scenarios, with 95% intervals.",
+        "for. Means over datasets, models and scenarios, too few for intervals.",
         ("Method", "Plain UA", *arms),
         tuple(rows),
     )
@@ -228,6 +228,10 @@ def _fall(row: dict[str, Any]) -> float | None:
 
 def _finite(value: Any) -> bool:
     return value is not None and math.isfinite(value)
+
+
+def _mean(interval: MeanInterval | None, sign: str = "+") -> str:
+    return "" if interval is None else f"{interval.mean:{sign}.1f}"
 
 
 def _interval(interval: MeanInterval | None, sign: str = "+") -> str:

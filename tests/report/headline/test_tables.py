@@ -24,9 +24,9 @@ def test_the_original_model_has_lost_nothing(rows):
 
 def test_methods_stand_beside_their_plain_form(rows):
     _, cells = table(rows, "The same, by method")
-    assert cells["SalUn"]["Plain UA"].startswith("12.0 ±")
-    assert cells["SalUn"]["feasible"].startswith("+8.0 ±")
-    assert cells["NegGrad+"]["random mask"].startswith("-1.0 ±")
+    assert cells["SalUn"]["Plain UA"] == "12.0"
+    assert cells["SalUn"]["feasible"] == "+8.0"
+    assert cells["NegGrad+"]["random mask"] == "-1.0"
 
 
 def test_gaps_hold_the_references_and_the_best_method(rows):
