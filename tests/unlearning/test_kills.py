@@ -68,8 +68,12 @@ def test_ctrl_c_at_any_moment_leaves_a_run_that_goes_on(own_task, tmp_path):
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
 
+    def finish(run):
+        told = run.communicate()[1]
+        assert run.returncode == 0, told
+
     begun = time.monotonic()
-    assert start(tmp_path / "whole").wait() == 0
+    finish(start(tmp_path / "whole"))
     whole, rng, folder = time.monotonic() - begun, random.Random(0), tmp_path / "run"
     for _ in range(8):
         run = start(folder, "--resume")
@@ -83,7 +87,7 @@ def test_ctrl_c_at_any_moment_leaves_a_run_that_goes_on(own_task, tmp_path):
         if run.returncode == 130:
             assert told.count("\n") == 1, told
             assert told.startswith("Interrupted. To go on where it stopped: "), told
-    assert start(folder, "--resume").wait() == 0
+    finish(start(folder, "--resume"))
     like = jax.ShapeDtypeStruct((4, 3), np.float32)
     one, other = (load_params(tmp_path / name / "checkpoint", like) for name in ("run", "whole"))
     assert np.asarray(one).tobytes() == np.asarray(other).tobytes()
