@@ -44,8 +44,9 @@ def forgetting_quality(
     threshold, above which a model is taken for the kind with the larger median; and an interval
     about as wide as the narrower range, within which it is taken for that kind. An attack with
     exactly one rate of 0 is skipped, for it says that there are few models; one without errors is
-    worth infinity. Epsilons are capped at 50. An example scores 1 below 0.5, 1/2 below 1, 1/4 below
-    1.5, and so on up to ``ceil(log(M - 1))``, the most that M models can show, and 0 from there.
+    worth infinity, as are ensembles of which one ranges over less than a hundredth of the other.
+    Epsilons are capped at 50, margins limited to [-100, 100]. An example scores 1 below 0.5, 1/2
+    below 1, 1/4 below 1.5, and so on up to ``ceil(log(M - 1))``, the most that M models can show, and 0 from there.
 
     The attacks are tried at every value that occurs, where the original goes over a grid of 0.01.
     They are chosen and judged on the same few models, so that retrained models beside other

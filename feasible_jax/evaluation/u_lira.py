@@ -31,8 +31,9 @@ class ULiRA(NamedTuple):
 def u_lira(unlearned: np.ndarray, retrained: np.ndarray) -> ULiRA:
     """Unlearning likelihood-ratio attack (U-LiRA): does one example tell what a model is?
 
-    For each example, the margins of the unlearned and of the retrained models are taken for two
-    normal distributions, and a model whose kind is not known is judged by
+    For each example, the margins of the unlearned and of the retrained models, limited to
+    [-100, 100], are taken for two normal distributions, and a model whose kind is not known is
+    judged by
 
     ``log N(margin; mean_u, var_u) - log N(margin; mean_r, var_r)``,
 

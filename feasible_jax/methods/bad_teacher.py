@@ -27,7 +27,9 @@ def bad_teacher(
     The incompetent teacher has random parameters, drawn once, the competent one the original
     parameters; neither is trained. Labels play no part. It needs ``predict_fn``.
 
-    The paper draws on 30% of the retain set; here batches of both sets are drawn at each step.
+    The paper draws on 30% of the retain set, mixes both sets as they come, so that each weighs by
+    its size, and uses Adam at 1e-4. Here batches of both sets are drawn at each step, and their
+    means weigh alike.
 
     Args:
       init: ``(key) -> params`` of the incompetent teacher, the model's own initialisation. By

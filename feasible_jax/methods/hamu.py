@@ -25,7 +25,8 @@ def hamu(forget_gain: float = 0.5, radius: float | None = 1.0, relative: bool = 
     descent on the retain loss forgets enough by itself and ``d = -R u_r``. Elsewhere
     ``d = R (p u_f - sqrt(1 - p^2) w)`` with ``w`` the unit vector of ``u_r`` across ``u_f``, or
     with ``w = 0`` where the two are parallel. Where ``p > 1`` no step of length ``R`` forgets
-    enough: the step is then 0. The update is the learning rate times ``d``.
+    enough: the step is then 0 and the run goes on, where the authors' stops; ``relative``, which
+    they do not have, never comes to that. The update is the learning rate times ``d``.
 
     Args:
       forget_gain: ``p`` itself, in [0, 1], where ``relative``: the cosine that the update has to
