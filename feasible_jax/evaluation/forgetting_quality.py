@@ -46,7 +46,8 @@ def forgetting_quality(
     exactly one rate of 0 is skipped, for it says that there are few models; one without errors is
     worth infinity, as are ensembles of which one ranges over less than a hundredth of the other.
     Epsilons are capped at 50, margins limited to [-100, 100]. An example scores 1 below 0.5, 1/2
-    below 1, 1/4 below 1.5, and so on up to ``ceil(log(M - 1))``, the most that M models can show, and 0 from there.
+    below 1, 1/4 below 1.5, and so on up to ``ceil(log(M - 1))``, the most that M models can show,
+    and 0 from there.
 
     The attacks are tried at every value that occurs, where the original goes over a grid of 0.01.
     They are chosen and judged on the same few models, so that retrained models beside other
