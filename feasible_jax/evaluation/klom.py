@@ -16,9 +16,9 @@ def klom(unlearned: np.ndarray, retrained: np.ndarray, bins: int = 20) -> np.nda
     common bins from the smallest to the largest margin of both, margins limited to [-100, 100]; a
     bin that is empty for the retrained models counts as 1e-5. 0 means the same histogram. Lower is
     better, and few models fill few bins: retrained models beside other retrained ones are well
-    above 0, and **that value is the target**. Unlike an attack it sees examples that must stay as well: take it on forget, on
-    retain and on test examples. Source: Georgiev et al., "Attribute-to-delete", ICLR 2025
-    (arXiv 2410.23232), who use 100 models.
+    above 0, and **that value is the target**. Unlike an attack it sees examples that must stay as
+    well: take it on forget, on retain and on test examples. Source: Georgiev et al.,
+    "Attribute-to-delete", ICLR 2025 (arXiv 2410.23232), who use 100 models.
 
     Args:
       unlearned: ``(M, N)`` margins of M unlearned models on N examples, see ``ensemble_margins``.
