@@ -216,11 +216,15 @@ def test_a_run_is_that_of_one_device(layout, kind, run_on_one_device, what_cross
     assert_little_crosses(what_crosses(program), steps=3, batches=3)
 
 
-def test_a_step_by_hand_under_shard_map():
-    """Moments and changes of every shard's examples, one mask and one certificate for all."""
-    mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
+@pytest.mark.parametrize("layout", ["data parallel", "tensor parallel"])
+def test_a_step_by_hand_under_shard_map(layout):
+    """Moments and changes of every shard's examples, one mask and one certificate for all.
+
+    Tensor parallelism is left to the compiler, by an axis that ``axis_names`` does not name.
+    """
+    _, params, _ = placed("automatic", layout)
+    mesh, updates = params["w1"].sharding.mesh, jax.tree.map(lambda x: -0.1 * x, params)
     chosen, fresh = examples(4, BATCH), examples(5, BATCH)
-    updates = jax.tree.map(lambda x: -0.1 * x, network())
 
     def step(reduce, axis_name):
         tx = optax.chain(
@@ -228,18 +232,20 @@ def test_a_step_by_hand_under_shard_map():
             fj.certify_updates("retain", tolerance=0.05, test="student", axis_name=axis_name),
         )
 
-        def apply(params, chosen, fresh):
+        def apply(params, updates, chosen, fresh):
             moments = reduce(fj.grad_moments(LOSS)(params, chosen))
             change = fj.loss_change(LOSS, fresh)
             return tx.update(updates, tx.init(params), params, retain=moments, retain_change=change)
 
         return apply
 
-    want = jax.jit(step(lambda m: m, None))(network(), chosen, fresh)
+    alone = jax.tree.map(np.asarray, (params, updates))
+    want = jax.jit(step(lambda m: m, None))(*alone, chosen, fresh)
     program = jax.shard_map(
         step(partial(fj.reduce_moments, axis_name="data"), "data"),
-        mesh=mesh, in_specs=(P(), P("data"), P("data")), out_specs=P(),
+        mesh=mesh, in_specs=(P(), P(), P("data"), P("data")), out_specs=P(), axis_names={"data"},
     )  # fmt: skip
-    got = jax.jit(program)(network(), chosen, fresh)
+    got = jax.jit(program)(params, updates, chosen, fresh)
     chex.assert_trees_all_close(got, want, rtol=1e-5, atol=1e-6)
+    assert_lie_like(got[0], params)
     assert 0 < want[1][0].kept < 1
