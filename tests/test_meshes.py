@@ -88,8 +88,9 @@ def assert_little_crosses(found, steps=1, batches=0):
 
     Never one copy of the parameters an example: those of one device's examples would be too many.
     """
-    few, leak = 14 * SIZE, BATCH // 8 * SIZE
-    assert SIZE <= total(found) / steps - batches * BATCH * (INPUTS + 1) < few < leak, found
+    here, leak = total(found) / steps, BATCH // 8 * SIZE
+    assert SIZE <= here, found
+    assert here - batches * BATCH * (INPUTS + 1) < 14 * SIZE < leak, found
 
 
 STRATEGIES = ("structured", "vmap", "microbatch", "grouped")
