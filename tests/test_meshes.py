@@ -89,7 +89,7 @@ def assert_little_crosses(found, steps=1, batches=0):
     Never one copy of the parameters an example: those of one device's examples would be too many.
     """
     here, leak = total(found) / steps, BATCH // 8 * SIZE
-    assert SIZE <= here, found
+    assert here >= SIZE, found
     assert here - batches * BATCH * (INPUTS + 1) < 14 * SIZE < leak, found
 
 
