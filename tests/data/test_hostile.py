@@ -4,7 +4,6 @@ import gzip
 import io
 import pickle
 import zipfile
-from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
@@ -16,16 +15,6 @@ from feasible_jax.unlearning import load_params, save_params
 FILES = [
     f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")
 ]
-
-
-class Payload:
-    """Leaves a mark where it is unpickled."""
-
-    def __init__(self, mark):
-        self.mark = mark
-
-    def __reduce__(self):
-        return (Path.touch, (self.mark,))
 
 
 def archive(names, content):
@@ -43,14 +32,14 @@ def object_array(payload):
 
 
 @pytest.fixture(params=["pickle", "gzipped pickle", "npy", "npz", "zip that climbs out"])
-def hostile(request, tmp_path):
+def hostile(request, tmp_path, payload):
     """``(content, mark)``: what to plant, and the file that must not come into being."""
     mark = tmp_path / "mark"
-    pickled = pickle.dumps(Payload(mark))
+    pickled = pickle.dumps(payload(mark))
     pickle.loads(pickled)
     assert mark.exists(), "the payload is harmless: the tests would show nothing"
     mark.unlink()
-    array = object_array(Payload(mark))
+    array = object_array(payload(mark))
     content = {
         "pickle": pickled,
         "gzipped pickle": gzip.compress(pickled),

@@ -3,7 +3,6 @@ import io
 import json
 import pickle
 import time
-from pathlib import Path
 
 import jax
 import numpy as np
@@ -213,27 +212,17 @@ def test_prepared_in_another_format(tmp_path):
 
 
 @pytest.mark.parametrize("pattern", ["dataset_info.json", "features.json", "*-test.array_record*"])
-def test_damaged_files(tmp_path, pattern):
+def test_damaged_files(tmp_path, pattern, payload):
     prepare(tmp_path, random_images())
     (path,) = find_prepared("tiny", tmp_path).glob(pattern)
     whole = path.read_bytes()
-    for content in (whole[: len(whole) // 2], b"", pickle.dumps(Payload(tmp_path / "mark"))):
+    for content in (whole[: len(whole) // 2], b"", pickle.dumps(payload(tmp_path / "mark"))):
         path.write_bytes(content)
         with pytest.raises(ValueError, match=r"tiny.1\.0\.0 is damaged .*: prepare it again"):
             load_tfds("tiny", tmp_path)
     path.write_bytes(whole)
     assert len(load_tfds("tiny", tmp_path).test.labels) == 6
     assert not (tmp_path / "mark").exists()
-
-
-class Payload:
-    """Leaves a mark where it is unpickled."""
-
-    def __init__(self, mark):
-        self.mark = mark
-
-    def __reduce__(self):
-        return (Path.touch, (self.mark,))
 
 
 def test_a_data_folder_may_not_name_the_code_that_reads_it(tmp_path, monkeypatch):

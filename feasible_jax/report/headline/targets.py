@@ -43,7 +43,7 @@ def target_table(closest: Rows, equal_utility: Rows) -> TextTable:
     rows = [(aim, *(find(arm) for arm in arms)) for aim, find in finders] if arms else []
     return TextTable(
         "Targets",
-        "What this suite was to show, written down before it ran. Controls are judged likewise.",
+        "What this suite is to show. Controls are judged likewise.",
         ("Target", *arms),
         tuple(rows),
     )
