@@ -69,6 +69,8 @@ class PerExampleChange:
 
             def along(points, batch):
                 params, tangents = points
+                if self.first_order:
+                    check_loss(self.loss_fn, params, batch)
                 return jax.jvp(lambda p: losses(p, batch), (params,), (tangents,))[1]
 
             changes = self._for_each(along, (params, tangents))
@@ -77,9 +79,12 @@ class PerExampleChange:
         if self.first_order:
             return derivatives(updates)
         moved = optax.apply_updates(params, updates)
-        before, after = self._for_each(
-            lambda points, batch: tuple(losses(p, batch) for p in points), (params, moved)
-        )
+
+        def at_both(points, batch):
+            check_loss(self.loss_fn, points[0], batch)  # where it runs: its types may be a shard's
+            return tuple(losses(p, batch) for p in points)
+
+        before, after = self._for_each(at_both, (params, moved))
         dtype = accumulation_dtype(before, after)
         differences = after.astype(dtype) - before.astype(dtype)
         # What rounds to no change at all would pass for harmless: there the slope speaks for it.
@@ -94,7 +99,6 @@ class PerExampleChange:
         spread = spread_of(self.batch, self.batch_sharding)
 
         def of_shard(points, batch):
-            check_loss(self.loss_fn, points[0], batch)
             return fn(vary_like(points, batch), batch)
 
         if spread is None:
