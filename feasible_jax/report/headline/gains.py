@@ -67,8 +67,9 @@ def gains(rows: Iterable[dict[str, Any]], metric: str) -> list[Gain]:
         value = row.get(metric)
         if row["method"] in REFERENCES or value is None or not math.isfinite(value):
             continue
-        where = tuple(row[key] for key in ("dataset", "model", "scenario", "method"))
-        values.setdefault(where, {}).setdefault(row["arm"], {})[row["seed"]] = float(value)
+        values.setdefault(configuration_of(row), {}).setdefault(row["arm"], {})[row["seed"]] = (
+            float(value)
+        )
     found = []
     for (dataset, model, scenario, method), arms in values.items():
         plain = arms.get(PLAIN, {})
@@ -77,6 +78,24 @@ def gains(rows: Iterable[dict[str, Any]], metric: str) -> list[Gain]:
             if arm != PLAIN and shared:
                 found.append(Gain(dataset, model, scenario, method, arm, shared))
     return found
+
+
+def configuration_of(row: dict[str, Any]) -> tuple[str, str, str, str]:
+    """What the arms of a comparison have in common.
+
+    >>> configuration_of({"dataset": "d", "model": "m", "scenario": "s", "method": "FT", "seed": 0})
+    ('d', 'm', 's', 'FT')
+    """
+    return row["dataset"], row["model"], row["scenario"], row["method"]
+
+
+def utility_fall_of(row: dict[str, Any]) -> float | None:
+    """The fall of test accuracy; what is still the original model has lost nothing.
+
+    >>> utility_fall_of({"steps": 0, "test_accuracy_fall": None})
+    0.0
+    """
+    return 0.0 if row.get("steps") == 0 else row.get("test_accuracy_fall")
 
 
 def over_configurations(some: Sequence[Gain]) -> MeanInterval | None:

@@ -10,9 +10,11 @@ from feasible_jax.report.groups import PLAIN, REFERENCES
 from feasible_jax.report.headline.gains import (
     Gain,
     arms_of,
+    configuration_of,
     gains,
     over_configurations,
     signs,
+    utility_fall_of,
     verdicts,
 )
 from feasible_jax.report.headline.targets import target_table
@@ -79,7 +81,7 @@ def _gain_table(forgotten: list[Gain], equal_utility: Rows) -> TextTable:
 
 
 def _share_that_lost(equal_utility: Rows, arm: str) -> str:
-    falls = [_fall(row) for row in equal_utility if row["arm"] == arm]
+    falls = [utility_fall_of(row) for row in equal_utility if row["arm"] == arm]
     known = [fall for fall in falls if fall is not None and math.isfinite(fall)]
     return f"{100 * sum(f > _NO_LOSS for f in known) / len(known):.0f}%" if known else ""
 
@@ -167,10 +169,10 @@ def _verdict_table(forgotten: list[Gain], closer: list[Gain]) -> TextTable:
 
 def _cost_table(closest: Rows) -> TextTable:
     timed = [row for row in closest if row.get("step_seconds") and row.get("run_seconds")]
-    plain = {(*_where(row), row["seed"]): row for row in timed if row["arm"] == PLAIN}
+    plain = {(*configuration_of(row), row["seed"]): row for row in timed if row["arm"] == PLAIN}
     paired: dict[str, list[tuple[dict, dict]]] = {}
     for row in timed:
-        base = plain.get((*_where(row), row["seed"]))
+        base = plain.get((*configuration_of(row), row["seed"]))
         if base is not None:
             paired.setdefault(row["arm"], []).append((row, base))
     rows = []
@@ -192,10 +194,6 @@ def _cost_table(closest: Rows) -> TextTable:
     )
 
 
-def _where(row: dict[str, Any]) -> tuple[str, ...]:
-    return tuple(row[key] for key in ("dataset", "model", "scenario", "method"))
-
-
 def _arm(row: dict[str, Any]) -> str:
     return row["method"] if row["method"] in REFERENCES else row["arm"]
 
@@ -212,18 +210,13 @@ def _over_rows(rows: Rows, metric: str, key: str = "arm") -> dict[str, MeanInter
     """Means over configurations of means over seeds."""
     values: dict[str, dict[tuple, list[float]]] = {}
     for row in rows:
-        value = _fall(row) if metric == _FALL else row.get(metric)
+        value = utility_fall_of(row) if metric == _FALL else row.get(metric)
         if value is not None and math.isfinite(value):
-            values.setdefault(row[key], {}).setdefault(_where(row), []).append(value)
+            values.setdefault(row[key], {}).setdefault(configuration_of(row), []).append(value)
     return {
         name: mean_interval([math.fsum(some) / len(some) for some in by_where.values()])
         for name, by_where in values.items()
     }
-
-
-def _fall(row: dict[str, Any]) -> float | None:
-    # What is still the original model has lost nothing.
-    return 0.0 if row.get("steps") == 0 else row.get(_FALL)
 
 
 def _finite(value: Any) -> bool:

@@ -6,7 +6,15 @@ from typing import Any
 
 from feasible_jax.evaluation import mean_interval
 from feasible_jax.report.groups import PLAIN, REFERENCES
-from feasible_jax.report.headline.gains import Gain, arms_of, gains, over_configurations, verdicts
+from feasible_jax.report.headline.gains import (
+    Gain,
+    arms_of,
+    configuration_of,
+    gains,
+    over_configurations,
+    utility_fall_of,
+    verdicts,
+)
 from feasible_jax.report.headline.text_table import TextTable
 
 Rows = Sequence[dict[str, Any]]
@@ -57,9 +65,9 @@ def _gain(some: list[Gain]) -> str:
 def _lost(equal_utility: Rows, arm: str) -> str:
     falls: dict[tuple, list[float]] = {}
     for row in _of(equal_utility, arm):
-        fall = 0.0 if row.get("steps") == 0 else row.get("test_accuracy_fall")
+        fall = utility_fall_of(row)
         if fall is not None:
-            falls.setdefault(_configuration(row), []).append(fall)
+            falls.setdefault(configuration_of(row), []).append(fall)
     if not falls:
         return ""
     mean = mean_interval([sum(some) / len(some) for some in falls.values()]).mean
@@ -86,14 +94,14 @@ def _gap(closest: Rows, arm: str) -> str:
 
 def _cost(closest: Rows, arm: str) -> str:
     plain = {
-        (_configuration(row), row["seed"]): row["run_seconds"]
+        (configuration_of(row), row["seed"]): row["run_seconds"]
         for row in _of(closest, PLAIN)
         if row.get("run_seconds")
     }
     ratios = [
-        row["run_seconds"] / plain[_configuration(row), row["seed"]]
+        row["run_seconds"] / plain[configuration_of(row), row["seed"]]
         for row in _of(closest, arm)
-        if row.get("run_seconds") and (_configuration(row), row["seed"]) in plain
+        if row.get("run_seconds") and (configuration_of(row), row["seed"]) in plain
     ]
     return _judged(f"{median(ratios):.2f}", median(ratios) <= _COST) if ratios else ""
 
@@ -105,10 +113,6 @@ def _share(closest: Rows, arm: str) -> str:
 
 def _of(rows: Rows, arm: str) -> list[dict[str, Any]]:
     return [row for row in rows if row["arm"] == arm and row["method"] not in REFERENCES]
-
-
-def _configuration(row: dict[str, Any]) -> tuple[str, ...]:
-    return tuple(row[key] for key in ("dataset", "model", "scenario", "method"))
 
 
 def _judged(found: str, met: bool) -> str:
