@@ -87,19 +87,14 @@ def save_tree(path: Path, tree: Any, about: dict[str, Any]) -> None:
     new, old = _aside(path, "new"), _aside(path, "old")
 
     def make_room():
-        if not path.exists() and old.exists():
-            old.rename(path)  # an earlier call was interrupted between its two renames
-        if path.exists() and not (path / _MANIFEST).is_file():
-            raise FileExistsError(f"{path} exists and is no checkpoint: choose another path.")
+        _clear_up(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(new, ignore_errors=True)
 
     def put_in_place():
         files = _checksums(new / _ARRAYS)
         manifest = {"leaves": dict(_describe(tree)), "files": files, "about": about}
         (new / _MANIFEST).write_text(json.dumps(manifest, indent=1))
         _sync_all(new)
-        shutil.rmtree(old, ignore_errors=True)
         if path.exists():
             path.rename(old)
         new.rename(path)
@@ -125,6 +120,25 @@ def _sweep(place: Path) -> None:
         time.sleep(0.05)
         if not place.exists():
             return
+
+
+def clear_up(path: Path) -> None:
+    """Put right what an interrupted ``save_tree`` left: one checkpoint, and nothing beside it.
+
+    Raises:
+      FileExistsError: if something other than a checkpoint is at ``path``.
+    """
+    on_first_process(lambda: _clear_up(path))
+
+
+def _clear_up(path: Path) -> None:
+    old = _aside(path, "old")
+    if not path.exists() and old.exists():
+        old.rename(path)  # interrupted between its two renames
+    if path.exists() and not (path / _MANIFEST).is_file():
+        raise FileExistsError(f"{path} exists and is no checkpoint: choose another path.")
+    for left in (old, _aside(path, "new")):
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def read_about(path: Path) -> dict[str, Any] | None:

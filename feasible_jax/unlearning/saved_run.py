@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from feasible_jax.unlearning.checkpoint import (
     check_storable,
+    clear_up,
     load_tree,
     read_about,
     resolve,
@@ -107,6 +108,7 @@ class SavedRun:
           OSError: if the folder cannot be written.
         """
         if self._found is not None:
+            clear_up(self.folder)
             self._written = _read(self.folder, self._found, fresh)
             return self._written
         check_storable(_arrays(fresh.state, {}))

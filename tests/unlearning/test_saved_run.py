@@ -133,6 +133,19 @@ def test_weakly_typed_and_empty_parameters_come_back(run, loss, params, tmp_path
 
 
 class TestAFinishedRun:
+    def test_resumed_takes_away_what_its_last_write_left(self, run, tmp_path):
+        run(checkpoint=tmp_path / "run")
+        for left in (".run.old", ".run.new"):  # killed while the one before was being removed
+            shutil.copytree(tmp_path / "run", tmp_path / left)
+        run(checkpoint=tmp_path / "run", resume=True, on_chunk=never)
+        assert [p.name for p in tmp_path.iterdir()] == ["run"]
+
+    def test_is_found_between_two_renames_and_put_in_place(self, run, tmp_path):
+        whole = run(checkpoint=tmp_path / "run")
+        (tmp_path / "run").rename(tmp_path / ".run.old")
+        assert_same(run(checkpoint=tmp_path / "run", resume=True, on_chunk=never), whole)
+        assert [p.name for p in tmp_path.iterdir()] == ["run"]
+
     def test_is_not_run_again(self, run, tmp_path):
         whole = run(checkpoint=tmp_path / "run")
         assert read_saved(tmp_path / "run").finished
