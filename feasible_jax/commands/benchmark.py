@@ -25,6 +25,7 @@ def benchmark(
     models: tuple[ModelName, ...] | None = None,
     scenarios: tuple[ScenarioName, ...] | None = None,
     methods: tuple[MethodName, ...] | None = None,
+    comparison: tuple[MethodName, ...] | None = None,
     arms: tuple[ArmName, ...] | None = None,
     seeds: int | None = None,
     steps: int | None = None,
@@ -48,7 +49,9 @@ def benchmark(
       data_dir: folder of the datasets' files, where they are not in one of the usual places.
       models: mlp, cnn or resnet18; the one that suits each dataset, if not given.
       scenarios: what is to be forgotten.
-      methods: base methods.
+      methods: base methods, each in every arm.
+      comparison: methods that run in the plain arm alone, as rows to compare with; the one-shot
+        ones, if not given.
       arms: plain, feasible, and the controls.
       seeds: number of seeds; intervals need at least 2, a sign test 5.
       steps: unlearning steps of a run.
@@ -64,6 +67,7 @@ def benchmark(
         data_dir=str(data_dir) if data_dir else None,
         scenarios=scenarios,
         methods=methods,
+        comparison=comparison,
         arms=arms,
         seeds=seeds,
         steps=steps,

@@ -116,7 +116,9 @@ class Pace(NamedTuple):
     optimizer: str = "sgd"
 
 
-# Where 0.1 is too much or too little to forget the built-in digits and keep the rest.
+# Of SGD, where nothing else is known.
+SGD_RATE = 0.1
+# Where that is too much or too little to forget the built-in digits and keep the rest.
 _RATES = {
     "amnesiac": 0.01, "boundary_shrink": 0.01, "munba": 0.01, "gradient_ascent": 0.01,
     "boundary_expand": 0.03, "hamu": 0.03, "gdr_gma": 0.05, "eu_k": 0.5, "cf_k": 1.0,
@@ -142,7 +144,7 @@ def pace_of(name: str) -> Pace:
     """
     if is_one_shot(make_method(name, 10)):
         return Pace(1.0, 1)
-    return Pace(0.002, 100, "adam") if name == "scrub" else Pace(_RATES.get(name, 0.1), 100)
+    return Pace(0.002, 100, "adam") if name == "scrub" else Pace(_RATES.get(name, SGD_RATE), 100)
 
 
 @cache

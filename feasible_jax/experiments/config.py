@@ -43,7 +43,8 @@ class SearchConfig:
     """The search that every arm gets alike: one trial a learning rate.
 
     A one-shot method takes one step instead, of the whole of its edit at the largest learning rate
-    and of parts in proportion at the others.
+    and of parts in proportion at the others. A method with an optimizer of its own tries rates in
+    the same proportions, around its own rate as these lie around 0.1.
 
     Attributes:
       learning_rates: of SGD, each tried for the full number of steps.
@@ -77,6 +78,7 @@ class StudyConfig:
       seeds: number of seeds; each draws its own division, initial parameters and batches.
       equal_utility: whether to keep each run a second time, where it has forgotten the most without
         a loss of utility.
+      comparison: further methods that run in the plain arm alone: rows to compare with.
 
     >>> StudyConfig(seeds=1).task.dataset
     'digits'
@@ -94,6 +96,7 @@ class StudyConfig:
     arms: tuple[str, ...] = ("plain", "feasible", "random_mask", "sign_mask")
     seeds: int = 3
     equal_utility: bool = False
+    comparison: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -158,6 +161,11 @@ def check_study(config: StudyConfig) -> None:
     ):
         if isinstance(values, str) or not values or len(set(values)) != len(values):
             raise ValueError(f"{name}={values!r}: give at least one, each once, as a tuple.")
+    twice = set(config.comparison) & set(config.methods)
+    if twice or len(set(config.comparison)) != len(config.comparison):
+        raise ValueError(
+            f"comparison={config.comparison!r}: give each method once, and none of methods."
+        )
     check_positive(
         seeds=config.seeds,
         steps=search.steps,

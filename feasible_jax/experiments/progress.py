@@ -12,7 +12,6 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from feasible_jax.experiments.arms import make_method
 from feasible_jax.experiments.config import StudyConfig
 from feasible_jax.experiments.search import search_of
 
@@ -71,7 +70,7 @@ class StudyProgress:
         return self._looks(method) * (self._trials(seed) - tried)
 
     def _looks(self, method: str) -> int:
-        search = search_of(make_method(method, 10), self._config.search)
+        search = search_of(method, self._config.search)
         return -(-search.steps // search.look_every)
 
     def _trials(self, seed: int) -> int:
@@ -82,5 +81,8 @@ class StudyProgress:
         config = self._config
         training = 2 * config.task.epochs * config.seeds
         trials = sum(map(self._trials, range(config.seeds)))
-        cells = len(config.arms) * trials * sum(map(self._looks, config.methods))
-        return len(config.scenarios) * (training + cells)
+        masked, alone = (
+            sum(map(self._looks, some)) for some in (config.methods, config.comparison)
+        )
+        runs = trials * (len(config.arms) * masked + alone)
+        return len(config.scenarios) * (training + runs)

@@ -3,7 +3,14 @@
 from dataclasses import replace
 from typing import Any
 
-from feasible_jax.experiments.arms import ARMS, Pace, make_feasibility, make_method, pace_of
+from feasible_jax.experiments.arms import (
+    ARMS,
+    SGD_RATE,
+    Pace,
+    make_feasibility,
+    make_method,
+    pace_of,
+)
 from feasible_jax.experiments.config import SingleConfig
 from feasible_jax.experiments.run_arm import run_arm
 from feasible_jax.unlearning import Task, UnlearnResult
@@ -11,7 +18,7 @@ from feasible_jax.unlearning import Task, UnlearnResult
 # Steps a chunk: enough of them for one to have been run without compilation.
 _CHUNK = 10
 # Of an optimizer that a method does not use by itself.
-_RATES = {"sgd": 0.1, "adam": 0.001}
+_RATES = {"sgd": SGD_RATE, "adam": 0.001}
 
 
 def run_method(

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import optax
 
 from feasible_jax.evaluation import UTILITY_METRICS, average_gap, utility_scores
-from feasible_jax.experiments.arms import Arm
+from feasible_jax.experiments.arms import SGD_RATE, Arm, make_method, pace_of
 from feasible_jax.experiments.config import SearchConfig
 from feasible_jax.experiments.preparation import seconds_to_prepare
 from feasible_jax.experiments.run_arm import run_arm
@@ -101,6 +101,7 @@ def search(
     settings: Sequence[Setting],
     seed: int,
     on_look: Callable[[Setting, int, float], None] | None = None,
+    optimizer: str = "sgd",
 ) -> list[Trial]:
     """Try each setting for the full number of steps; look at validation data on the way.
 
@@ -115,14 +116,15 @@ def search(
       settings: those to try.
       seed: of the batches.
       on_look: called with setting, steps taken and gap after each look.
+      optimizer: ``"sgd"`` or ``"adam"``.
 
     Returns:
       One ``Trial`` a setting, in that order.
     """
     original = Kept(_look(task, task.params, reference, 0), task.params)
+    run = partial(run_arm, task, method, feasibility, optimizer=optimizer, seed=seed)
     trials = [
-        _run(task, reference, original, method, feasibility, config, setting, seed, on_look)
-        for setting in settings
+        _run(run, task, reference, original, config, setting, on_look) for setting in settings
     ]
     if _one_lap(config):
         return trials  # which has timed its preparation with the rest
@@ -130,21 +132,31 @@ def search(
     return [_prepared(trial, prepared) for trial in trials]
 
 
-def search_of(method: Method, config: SearchConfig) -> SearchConfig:
-    """What a search of this method varies, in as many trials as that of any other.
+def search_of(method: str, config: SearchConfig) -> SearchConfig:
+    """What a search of a method varies, in as many trials as that of any other.
 
     A one-shot method takes one step. Its learning rate is the part of its edit that is made, so
-    the rates keep their proportions, and the largest makes the whole edit.
+    the rates keep their proportions, and the largest makes the whole edit. A method with another
+    optimizer than SGD keeps them too, its own rate in the place of SGD's, see ``pace_of``.
 
-    >>> from feasible_jax.methods import ssd
+    Args:
+      method: its name, as in ``arms.METHODS``.
+      config: the search of a study.
+
     >>> config = SearchConfig(learning_rates=(0.05, 0.1), steps=120)
-    >>> (one := search_of(ssd(), config)).learning_rates, one.steps
+    >>> (one := search_of("ssd", config)).learning_rates, one.steps
     ((0.5, 1.0), 1)
+    >>> search_of("scrub", config).learning_rates
+    (0.001, 0.002)
     """
-    if not is_one_shot(method):
+    pace, rates = pace_of(method), config.learning_rates
+    if is_one_shot(make_method(method, 10)):
+        rates = tuple(rate / max(rates) for rate in rates)
+        return replace(config, learning_rates=rates, steps=1, look_every=1)
+    if pace.optimizer == "sgd":
         return config
-    rates = tuple(rate / max(config.learning_rates) for rate in config.learning_rates)
-    return replace(config, learning_rates=rates, steps=1, look_every=1)
+    own = pace.learning_rate / SGD_RATE
+    return replace(config, learning_rates=tuple(rate * own for rate in rates))
 
 
 def settings_of(config: SearchConfig, arm: Arm) -> tuple[Setting, ...]:
@@ -173,7 +185,7 @@ def equal_utility_trial(trials: Sequence[Trial]) -> Trial:
     return min(trials, key=lambda trial: _forgotten(trial.equal_utility.look))
 
 
-def _run(task, reference, original, method, feasibility, config, setting, seed, on_look) -> Trial:
+def _run(run_with, task, reference, original, config, setting, on_look) -> Trial:
     looks: list[Look] = []
     kept: dict[str, Kept] = {"equal_utility": original}
     watch = Stopwatch()
@@ -190,14 +202,10 @@ def _run(task, reference, original, method, feasibility, config, setting, seed, 
             on_look(setting, step, now.look.gap)
 
     run = partial(
-        run_arm,
-        task,
-        method,
-        feasibility,
+        run_with,
         **setting._asdict(),
         steps=config.steps,
         batch_size=config.batch_size,
-        seed=seed,
         look_every=config.look_every,
         progress=False,
     )

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from rich.console import Console
 
-from feasible_jax.experiments.arms import ARMS, make_feasibility, make_method
+from feasible_jax.experiments.arms import ARMS, make_feasibility, make_method, pace_of
 from feasible_jax.experiments.build_task import BuiltTask, build_task, divide
 from feasible_jax.experiments.config import StudyConfig, check_study
 from feasible_jax.experiments.ledger import Ledger, plain
@@ -105,7 +105,7 @@ def run_study(config: StudyConfig, folder: Path, console: Console | None = None)
 def check_names(config: StudyConfig) -> None:
     """Raise for names that are unknown and settings that do not fit the data."""
     check_study(config)
-    for method in config.methods:
+    for method in (*config.methods, *config.comparison):
         make_method(method, 10)
     for arm in config.arms:
         make_feasibility(arm)
@@ -158,6 +158,8 @@ class _Unit:
             # The feasible arm comes first: the random mask takes its density from it.
             for arm in sorted(self.config.arms, key=lambda arm: arm != "feasible"):
                 yield self._arm(built.task, reference["row"], method, arm)
+        for method in self.config.comparison:
+            yield self._arm(built.task, reference["row"], method, "plain")
 
     def _name(self, *parts: Any, seed: int | None = None) -> str:
         seed = self.seed if seed is None else seed
@@ -222,8 +224,11 @@ class _Unit:
             doing = f"{label.method}, {label.arm}, {rate}, step {step}, gap {gap:.1f}"
             self.progress.advance(f"{self.where}: {doing}")
 
-        config = search_of(method, self.config.search)
-        trials = search(task, reference, method, feasibility, config, settings, self.seed, on_look)
+        config = search_of(method_name, self.config.search)
+        trials = search(
+            task, reference, method, feasibility, config, settings, self.seed, on_look,
+            pace_of(method_name).optimizer,
+        )  # fmt: skip
 
         def row_of(trial: Trial, kept: Kept) -> dict[str, Any]:
             about = _about(trial, kept.look.step)
@@ -248,8 +253,7 @@ class _Unit:
 
     def _settings(self, method: str, arm: str) -> tuple[Setting, ...]:
         if self.seed == 0:
-            config = search_of(make_method(method, 10), self.config.search)
-            return settings_of(config, ARMS[arm])
+            return settings_of(search_of(method, self.config.search), ARMS[arm])
         first = self._first_seed(method, arm)
         chosen = [first[name] for name in ("row", "equal_utility") if name in first]
         settings = [Setting(row["learning_rate"], row["confidence"]) for row in chosen]

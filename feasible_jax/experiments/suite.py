@@ -17,7 +17,7 @@ from feasible_jax.experiments.study import StudyResult, check_names, run_scenari
 from feasible_jax.experiments.work_bar import work_bar
 
 SCENARIOS = ("random", "class", "corrupted_labels")
-# Those that a first-order optimizer runs; one-shot edits are rows of the demo's tables.
+# Those that a first-order optimizer runs.
 METHODS = (
     "fine_tuning",
     "gradient_ascent",
@@ -28,11 +28,14 @@ METHODS = (
     "salun",
     "bad_teacher",
     "boundary_shrink",
+    "scrub",
     "sfron",
     "munba",
     "npo",
     "sim_npo",
 )
+# One-shot edits, which no optimizer proposes step by step: rows to compare with.
+COMPARISON = ("ssd", "fisher_forgetting", "influence_unlearning")
 ARMS = ("plain", "random_mask", "sign_mask", "feasible", "feasible_curvature", "certified")
 
 
@@ -92,12 +95,14 @@ def headline(
         "arms": ARMS,
         "seeds": 5,
         "equal_utility": True,
+        "comparison": COMPARISON,
     }
     if smoke:
         datasets = ("digits",)
         crossed |= {
             "scenarios": ("random", "corrupted_labels"),
             "methods": ("gradient_ascent", "salun"),
+            "comparison": ("ssd",),
             "seeds": 2,
             "steps": 20,
             "epochs": 20,
@@ -105,6 +110,9 @@ def headline(
             "learning_rates": (0.03, 0.3),
         }
     given = {name: value for name, value in changes.items() if value is not None}
+    if "comparison" not in given:  # what is masked is no longer one of those that are not
+        methods = given.get("methods", crossed["methods"])
+        given["comparison"] = tuple(name for name in crossed["comparison"] if name not in methods)
     studies = []
     for dataset in datasets:
         for model in models or (preset(dataset).task.model,):

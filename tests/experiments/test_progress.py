@@ -45,3 +45,14 @@ def test_cells_that_two_measures_may_choose_for_count_twice_until_they_agree():
     progress = StudyProgress(config, Console(quiet=True))
     assert progress.left("sfron", 1, 1) == 2
     assert progress.left("sfron", 1, 2) == 0
+
+
+def test_methods_of_the_comparison_add_one_arm_each():
+    settings = {"methods": ("sfron",), "arms": ("plain", "feasible"), "steps": 10, "look_every": 5}
+    bare, more = (
+        StudyProgress(preset("digits", **settings, comparison=some), Console(quiet=True))
+        for some in ((), ("npo",))
+    )
+    training = 3 * 2 * 100 * 2
+    cells = bare._progress.tasks[0].total - training
+    assert more._progress.tasks[0].total - training == 1.5 * cells

@@ -107,14 +107,14 @@ def test_an_arm_that_prices_curvature_tries_larger_rates_but_no_more_of_them():
     config = SearchConfig(learning_rates=(0.1, 0.2))
     rates = [s.learning_rate for s in settings_of(config, ARMS["feasible_curvature"])]
     assert rates == pytest.approx([1.0, 2.0])
-    one_shot = search_of(make_method("ssd", 10), config)
+    one_shot = search_of("ssd", config)
     rates = [s.learning_rate for s in settings_of(one_shot, ARMS["feasible_curvature"])]
     assert rates == pytest.approx([0.5, 1.0])
 
 
 def test_a_one_shot_method_tries_parts_of_its_edit_in_one_step_each(built, monkeypatch):
     method = make_method("ssd", 10)
-    config = search_of(method, SearchConfig(learning_rates=(0.1, 0.2), steps=6, look_every=3))
+    config = search_of("ssd", SearchConfig(learning_rates=(0.1, 0.2), steps=6, look_every=3))
     assert (config.steps, config.look_every, config.learning_rates) == (1, 1, (0.5, 1.0))
     runs = []
     monkeypatch.setattr(
@@ -137,7 +137,29 @@ def test_a_one_shot_method_tries_parts_of_its_edit_in_one_step_each(built, monke
 
 def test_other_methods_search_as_they_are_told():
     config = SearchConfig(learning_rates=(0.1, 0.2))
-    assert search_of(make_method("sfron", 10), config) is config
+    assert search_of("sfron", config) is config
+
+
+def test_a_method_with_its_own_optimizer_searches_around_its_own_rate(built, monkeypatch):
+    config = search_of("scrub", SearchConfig(learning_rates=(0.05, 0.1), steps=4, look_every=2))
+    assert config.learning_rates == pytest.approx((0.001, 0.002))
+    assert (config.steps, config.look_every) == (4, 2)
+    optimizers = []
+
+    def unlearn(*args, optimizer, **kwargs):
+        optimizers.append(optimizer)
+        return fj.unlearn(*args, optimizer=optimizer, **kwargs)
+
+    monkeypatch.setattr(run_arm_module, "unlearn", unlearn)
+    args = (built.task, dict.fromkeys(UTILITY_METRICS, 0.0), make_method("scrub", 10), None, config)
+    with jax.numpy_dtype_promotion("standard"):  # Optax's Adam refuses strict promotion
+        (trial,) = search(*args, (Setting(0.002),), 0, optimizer="adam")
+        states = [optimizer.init({"w": np.zeros(2)}) for optimizer in optimizers]
+    assert all(hasattr(state.inner_state[0], "nu") for state in states), "no second moments"
+    # Adam's first steps are as long as its rate, whatever the gradient.
+    moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), trial.closest.params, built.task.params)
+    steps = trial.closest.look.step
+    assert 0.002 * 0.5 < max(jax.tree.leaves(moved)) <= 0.002 * steps * 1.5
 
 
 def test_preparation_counts_as_run_time(built, monkeypatch):

@@ -4,10 +4,11 @@ import pytest
 from rich.console import Console
 
 from feasible_jax.experiments import study as study_module
-from feasible_jax.experiments.arms import ARMS, METHODS
+from feasible_jax.experiments.arms import ARMS, METHODS, make_method
 from feasible_jax.experiments.suite import ARMS as SUITE_ARMS
+from feasible_jax.experiments.suite import COMPARISON, SuiteConfig, headline, run_suite
 from feasible_jax.experiments.suite import METHODS as SUITE_METHODS
-from feasible_jax.experiments.suite import SuiteConfig, headline, run_suite
+from feasible_jax.methods.one_shot import is_one_shot
 
 QUIET = Console(quiet=True)
 
@@ -31,6 +32,26 @@ def test_the_headline_is_what_it_promises():
     assert set(SUITE_ARMS) <= set(ARMS)
     assert set(SUITE_METHODS) <= set(METHODS)
     assert [s.task.model for s in headline(("digits",), ("mlp", "cnn")).studies] == ["mlp", "cnn"]
+    one_shot = {name for name in METHODS if is_one_shot(make_method(name, 10))}
+    assert set(COMPARISON) == one_shot, "no other is too short to be masked step by step"
+    assert not one_shot & set(SUITE_METHODS)
+
+
+def test_what_is_masked_is_not_compared_with_besides(tmp_path):
+    (study,) = headline(("digits",), methods=("ssd", "salun")).studies
+    assert study.comparison == ("fisher_forgetting", "influence_unlearning")
+    with pytest.raises(ValueError, match="none of methods"):
+        run_suite(headline(("digits",), methods=("ssd",), comparison=("ssd",)), tmp_path)
+
+
+def test_methods_of_the_comparison_run_in_the_plain_arm_alone(suite, tmp_path):
+    study = replace(suite.studies[0], comparison=("ssd",), seeds=1)
+    ((_, found),) = run_suite(SuiteConfig((study,)), tmp_path, console=QUIET).studies.items()
+    arms = [(r["method"], r["arm"]) for r in found.rows if r["arm"] != "reference"]
+    assert arms == [
+        ("gradient ascent", "feasible"), ("gradient ascent", "plain"), ("SSD", "plain"),
+    ]  # fmt: skip
+    assert [row["method"] for row in found.equal_utility].count("SSD") == 1
 
 
 def test_what_is_given_is_set_and_what_is_not_there_refused():

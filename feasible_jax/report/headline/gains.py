@@ -89,6 +89,19 @@ def configuration_of(row: dict[str, Any]) -> tuple[str, str, str, str]:
     return row["dataset"], row["model"], row["scenario"], row["method"]
 
 
+def never_masked(rows: Iterable[dict[str, Any]]) -> list[str]:
+    """The methods that ran in the plain arm alone: rows to compare with.
+
+    >>> never_masked([dict(method="SSD", arm="plain"), dict(method="original", arm="reference")])
+    ['SSD']
+    """
+    arms: dict[str, set[str]] = {}
+    for row in rows:
+        if row["method"] not in REFERENCES:
+            arms.setdefault(row["method"], set()).add(row["arm"])
+    return [method for method, some in arms.items() if some == {PLAIN}]
+
+
 def utility_fall_of(row: dict[str, Any]) -> float | None:
     """The fall of test accuracy; what is still the original model has lost nothing.
 

@@ -12,6 +12,7 @@ from feasible_jax.report.headline.gains import (
     arms_of,
     configuration_of,
     gains,
+    never_masked,
     over_configurations,
     signs,
     utility_fall_of,
@@ -99,6 +100,11 @@ def _method_table(forgotten: list[Gain], equal_utility: Rows, closest: Rows) -> 
         for name in REFERENCES
         if name in references and methods
     ]
+    rows += [
+        (name, _mean(plain.get(name), sign=""), *[""] * len(arms))
+        for name in never_masked(equal_utility)
+        if methods
+    ]
     for method in methods:
         of = [
             over_configurations([g for g in forgotten if (g.method, g.arm) == (method, arm)])
@@ -108,7 +114,8 @@ def _method_table(forgotten: list[Gain], equal_utility: Rows, closest: Rows) -> 
     return TextTable(
         "The same, by method",
         "Plain is the UA of the method alone at equal utility, and of the two reference models; "
-        "the others are gains over it. More than the retrained model's is more than was asked "
+        "the others are gains over it. Methods without gains are one-shot edits, which nothing "
+        "masks. More than the retrained model's is more than was asked "
         "for. Means over datasets, models and scenarios, too few for intervals.",
         ("Method", "Plain UA", *arms),
         tuple(rows),
@@ -118,17 +125,18 @@ def _method_table(forgotten: list[Gain], equal_utility: Rows, closest: Rows) -> 
 def _gap_table(closest: Rows) -> TextTable:
     rows_of = [row for row in closest if _finite(row.get("avg_gap"))]
     scenarios = list(dict.fromkeys(row["scenario"] for row in rows_of))
-    labels = list(dict.fromkeys(_arm(row) for row in rows_of))
+    alone = (*REFERENCES, *never_masked(rows_of))
+    labels = list(dict.fromkeys(_arm(row, alone) for row in rows_of))
     rows = []
     for label in labels:
-        ours = [row for row in rows_of if _arm(row) == label]
+        ours = [row for row in rows_of if _arm(row, alone) == label]
         cells = []
         for scenario in scenarios:
             means = _means([row for row in ours if row["scenario"] == scenario])
             best = min(means, key=lambda name: means[name]) if means else None
             average = _interval(mean_interval(list(means.values())) if means else None, sign="")
             shown = f"{means[best]:.2f}" if best else ""
-            shown += f" ({best})" if best and label not in REFERENCES else ""
+            shown += f" ({best})" if best and label not in alone else ""
             cells += [average, shown]
         rows.append((label, *cells))
     head = [text for s in scenarios for text in (scenario_title(s), "its best")]
@@ -136,8 +144,8 @@ def _gap_table(closest: Rows) -> TextTable:
         "Avg. Gap to the retrained model",
         "Mean absolute difference over UA, RA, TA and MIA, in points; each run kept where forget, "
         "retain and validation accuracy are closest to the retrained model's. Means over methods, "
-        "datasets and models with 95% intervals, and the best method of each arm. Doing nothing "
-        "scores the original model's.",
+        "datasets and models with 95% intervals, and the best method of each arm; below them the "
+        "one-shot edits, which nothing masks. Doing nothing scores the original model's.",
         ("Arm", *head),
         tuple(rows),
     )
@@ -170,19 +178,20 @@ def _verdict_table(forgotten: list[Gain], closer: list[Gain]) -> TextTable:
 def _cost_table(closest: Rows) -> TextTable:
     timed = [row for row in closest if row.get("step_seconds") and row.get("run_seconds")]
     plain = {(*configuration_of(row), row["seed"]): row for row in timed if row["arm"] == PLAIN}
+    alone = never_masked(timed)
     paired: dict[str, list[tuple[dict, dict]]] = {}
     for row in timed:
         base = plain.get((*configuration_of(row), row["seed"]))
         if base is not None:
-            paired.setdefault(row["arm"], []).append((row, base))
+            paired.setdefault(_arm(row, alone), []).append((row, base))
     rows = []
     for arm, pairs in paired.items():
         steps = [row["step_seconds"] / base["step_seconds"] for row, base in pairs]
         runs = [row["run_seconds"] / base["run_seconds"] for row, base in pairs]
         shares = [100 * row["rte_ratio"] for row, _ in pairs if _finite(row.get("rte_ratio"))]
+        over = (f"{median(steps):.2f}", f"{median(runs):.2f}", f"{max(runs):.2f}")
         share = f"{median(shares):.1f}%" if shares else ""
-        cells = (f"{median(steps):.2f}", f"{median(runs):.2f}", f"{max(runs):.2f}", share)
-        rows.append((arm, *cells))
+        rows.append((arm, *(("", "", "") if arm in alone else over), share))
     return TextTable(
         "Cost",
         "Times over those of the plain form, of a step and of a whole run (what the method "
@@ -194,8 +203,9 @@ def _cost_table(closest: Rows) -> TextTable:
     )
 
 
-def _arm(row: dict[str, Any]) -> str:
-    return row["method"] if row["method"] in REFERENCES else row["arm"]
+def _arm(row: dict[str, Any], alone: Sequence[str]) -> str:
+    """What a table calls a row: methods that nothing masks, and reference models, by their name."""
+    return row["method"] if row["method"] in alone else row["arm"]
 
 
 def _means(rows: Rows) -> dict[str, float]:

@@ -10,7 +10,7 @@ import jinja2
 from markupsafe import Markup
 
 from feasible_jax.report.groups import PLAIN, REFERENCES
-from feasible_jax.report.headline.gains import arms_of, gains, over_configurations
+from feasible_jax.report.headline.gains import arms_of, gains, never_masked, over_configurations
 from feasible_jax.report.headline.pictures import fronts_figure, fronts_title, gains_figure
 from feasible_jax.report.headline.tables import headline_tables
 from feasible_jax.report.headline.text_table import TextTable
@@ -150,11 +150,10 @@ def lead(headline: Headline) -> str:
     some = gains(headline.equal_utility, "unlearning_accuracy")
     if not some:
         return "Nothing has been run."
-    counted = {
-        name: len({row[name] for row in headline.equal_utility if row["method"] not in REFERENCES})
-        for name in ("method", "scenario", "seed")
-    }
-    data = {(row["dataset"], row["model"]) for row in headline.equal_utility}
+    alone = (*REFERENCES, *never_masked(headline.equal_utility))
+    masked = [row for row in headline.equal_utility if row["method"] not in alone]
+    counted = {name: len({row[name] for row in masked}) for name in ("method", "scenario", "seed")}
+    data = {(row["dataset"], row["model"]) for row in masked}
     where = ", ".join(f"{dataset} with {model}" for dataset, model in sorted(data))
     counts = ", ".join(f"{number} {name}s" for name, number in counted.items())
     what = f"{counts}, on {where}"

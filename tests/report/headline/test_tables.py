@@ -69,3 +69,18 @@ def test_runs_that_lost_more_than_half_a_point_are_counted(rows):
     _, cells = table(rows, "Unlearning accuracy gained")
     assert cells["feasible"]["over 0.5"] == "25%"
     assert cells["random mask"]["over 0.5"] == "0%"
+
+
+def test_what_nothing_masks_is_a_row_to_compare_with_and_in_no_mean(rows):
+    before = {t.title: t for t in headline_tables(rows, rows)}
+    plain = [row for row in rows if (row["method"], row["arm"]) == ("SalUn", "plain")]
+    figures = {"avg_gap": 9.0, "unlearning_accuracy": 70.0, "rte_ratio": 0.5}
+    rows += [row | {"method": "SSD"} | figures for row in plain]
+    _, cells = table(rows, "The same, by method")
+    assert list(cells["SSD"].values()) == ["70.0", "", ""]
+    assert table(rows, "Avg. Gap")[0].rows[-1] == ("SSD", "9.0", "9.00", "9.0", "9.00")
+    _, cells = table(rows, "Cost")
+    assert list(cells["SSD"].values()) == ["", "", "", "50.0%"]
+    for after in headline_tables(rows, rows):
+        others = [row for row in after.rows if row[0] != "SSD"]
+        assert others == list(before[after.title].rows), after.title
