@@ -2,9 +2,28 @@ import jax
 import numpy as np
 
 from feasible_jax.experiments import TaskConfig, build_task
+from feasible_jax.models import build_model, train
+from feasible_jax.unlearning import Examples
 
 
-def test_the_retrained_model_never_saw_the_forget_set(built):
+def same(one, other):
+    pairs = zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
+    return all(np.array_equal(a, b) for a, b in pairs)
+
+
+def test_the_retrained_model_never_saw_the_forget_set():
+    config = TaskConfig(train_size=100, epochs=2)
+    task = build_task(config, "corrupted_labels", seed=1).task
+    model = build_model("mlp", task.retain.inputs.shape[1:], task.num_classes)
+    # The order counts too: the rows that a shuffle names are others in another order.
+    everything = Examples(*map(np.concatenate, zip(task.forget, task.retain, strict=True)))
+    without, with_it = (train(model, e, epochs=2, seed=1) for e in (task.retain, everything))
+    assert same(task.retrained, without)
+    assert same(task.params, with_it)
+    assert not same(without, with_it)
+
+
+def test_no_other_set_holds_an_example_of_the_forget_set(built):
     task = built.task
     forget = {image.tobytes() for image in np.asarray(task.forget.inputs)}
     for examples in (task.retain, task.validation, task.test):
