@@ -1,11 +1,12 @@
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from scipy.stats import kstest
+from scipy.stats import chi2, kstest
 
 import feasible_jax as fj
-from feasible_jax.methods import fisher_forgetting
+from feasible_jax.methods import Problem, fisher_forgetting
 
 SGD = optax.sgd(1.0)
 SIZE = 4000
@@ -40,6 +41,62 @@ def test_no_noise_is_above_the_largest():
     found = noise(fisher_forgetting(scale=0.02, max_std=0.015))
     for name, std in (("unused", 0.015), ("one", 0.015), ("sixteen", 0.01)):
         assert abs(found[name].std() / std - 1) < 4.5 / (2 * SIZE) ** 0.5, name
+
+
+SCALE, LARGEST = 0.4, 2.0
+
+
+@pytest.fixture
+def golden(params, sets, by_hand):
+    """Softmax regression with an input that no retained example uses, and the noise that it gets.
+
+    ``stds`` is ``min(scale F^(-1/4), max_std)`` by float64 NumPy, ``F`` the mean over the retain
+    set of the squares of the gradients of single examples.
+    """
+    retain = sets["retain"]
+    retain = retain._replace(inputs=retain.inputs * np.array([9, 1, 0.3, 0], np.float32))
+    grads = [by_hand(params, example) for example in zip(*retain, strict=True)]
+    fisher = {name: np.mean([grad[name] ** 2 for grad in grads], axis=0) for name in params}
+    with np.errstate(divide="ignore"):
+        stds = {name: np.minimum(SCALE * f**-0.25, LARGEST) for name, f in fisher.items()}
+    assert (stds["w"][3] == LARGEST).all()
+    below = [*stds["w"][:3].ravel(), *stds["b"]]
+    assert max(below) < LARGEST
+    assert max(below) > 4 * min(below), "a scale that hardly differs shows little"
+    return {**sets, "retain": retain}, stds
+
+
+def test_golden_noise_is_the_same_draw_at_the_scale_of_each_coordinate(loss, params, golden):
+    data, stds = golden
+
+    def moved(scale, max_std):
+        result = fj.unlearn(
+            loss, params, **data, method=fisher_forgetting(scale, max_std), optimizer=SGD,
+            steps=1, batch_size=2, progress=False, key=3,
+        )  # fmt: skip
+        return {name: np.asarray(result.params[name] - params[name]) for name in params}
+
+    # With the same key, and every standard deviation at its largest, which is 1: the draw itself.
+    draw = moved(1e6, 1.0)
+    assert len({float(n) for leaf in draw.values() for n in leaf.ravel()}) == 15
+    found = moved(SCALE, LARGEST)
+    for name in params:
+        np.testing.assert_allclose(found[name], stds[name] * draw[name], rtol=1e-4, atol=2e-6)
+
+
+def test_golden_variance_over_many_keys(loss, params, golden):
+    data, stds = golden
+    method, problem, keys = fisher_forgetting(SCALE, LARGEST), Problem(loss, None, params), 4000
+
+    def edited(key):
+        return method.prepare(problem, data, key).extras
+
+    edits = jax.jit(jax.vmap(edited))(jax.random.split(jax.random.key(0), keys))
+    low, high = chi2.interval(1 - 1e-6, keys)
+    for name in params:
+        units = (np.asarray(edits[name], np.float64) - np.asarray(params[name])) / stds[name]
+        squares = (units**2).sum(0)
+        assert ((low < squares) & (squares < high)).all(), (name, squares / keys)
 
 
 def test_every_run_draws_its_own():
