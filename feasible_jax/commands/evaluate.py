@@ -23,6 +23,8 @@ from feasible_jax.experiments.ledger import Ledger, write_json
 from feasible_jax.experiments.resolve_task import resolve_task
 from feasible_jax.experiments.shadows import Shadows, check_shadows, shadow_work, train_shadows
 from feasible_jax.experiments.work_bar import work_bar
+from feasible_jax.report import load_run
+from feasible_jax.report.groups import REFERENCES
 from feasible_jax.report.wording import below_original
 from feasible_jax.unlearning import Task
 from feasible_jax.unlearning.checkpoint import load_params
@@ -41,8 +43,9 @@ def evaluate(
     relearn_steps: int = 1000,
     shadow_models: int = 0,
 ) -> None:
-    """Measure a checkpoint by every yardstick but run time, beside the original and the retrained.
+    """Measure a checkpoint by every yardstick, beside the original and the retrained model.
 
+    Run time is what the run took when it was made; of another checkpoint it is not known.
     What takes training is measured on request: the relearn time with --relearn, the attacks and
     divergences that need shadow models with --shadow-models 16. Shadow models are kept in the run's
     folder, so that a second call is fast.
@@ -69,7 +72,8 @@ def evaluate(
     if checkpoint is None:
         _check_finished(run)
     ledger = Ledger(run, plain_single(config))
-    task = resolve_task(config, ledger.model).task
+    built = resolve_task(config, ledger.model)
+    task = built.task
     like = jax.eval_shape(lambda: task.params)
     models = {
         "checkpoint": load_params(checkpoint or run / "checkpoint", like),
@@ -78,7 +82,12 @@ def evaluate(
     if task.retrained is not None:
         models["retrained"] = task.retrained
     measure = partial(evaluate_model, task, seed=config.seed, margin=margin, confidence=confidence)
-    columns = {name: measure(params) for name, params in models.items()}
+    seconds = {
+        "checkpoint": _seconds_of(run) if checkpoint is None else None,
+        "original": built.original_seconds,
+        "retrained": built.retrained_seconds,
+    }
+    columns = {name: measure(params, seconds=seconds[name]) for name, params in models.items()}
     if task.retrained is not None:
         columns = {name: compare(row, columns["retrained"]) for name, row in columns.items()}
     if relearn:
@@ -103,6 +112,15 @@ def _check_finished(run: Path) -> None:
             f"{run} holds a run that was interrupted after {saved.step} of {saved.steps} steps: "
             "finish it with `feasible-jax unlearn --resume` and the options it was begun with."
         )
+
+
+def _seconds_of(run: Path) -> float | None:
+    """What the run of a folder took; None where it has written no results."""
+    try:
+        rows = load_run(run).rows
+    except FileNotFoundError:
+        return None
+    return next((row["seconds"] for row in rows if row["method"] not in REFERENCES), None)
 
 
 def _add(columns: Columns, more: dict[str, dict[str, float]]) -> None:
