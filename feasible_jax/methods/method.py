@@ -88,6 +88,8 @@ class Method(NamedTuple):
         and mean losses of the acting objectives by name. Or None.
       prepare: ``(problem, data, key) -> Prepared``, called once under jit before the first step,
         with the whole sets by name, ``"forget"`` and ``"retain"``; or None.
+      rewinds: whether a run goes back, at its end, to the look at which the forget error was that
+        of unseen examples: ``unlearn`` then asks for ``rewind_to``.
 
     >>> from feasible_jax.methods import gradient_ascent
     >>> gradient_ascent().weights
@@ -102,6 +104,7 @@ class Method(NamedTuple):
     schedule: Callable[[jax.Array, jax.Array], Any] | None = None
     combine: Callable[[dict[str, Any], dict[str, jax.Array], jax.Array], Any] | None = None
     prepare: Callable[[Problem, dict[str, Any], jax.Array], Prepared] | None = None
+    rewinds: bool = False
 
 
 def check_method(method: Method) -> None:

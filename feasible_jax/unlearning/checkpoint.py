@@ -50,7 +50,7 @@ def save_params(path: str | os.PathLike, params: Any) -> None:
     [1.0, 1.0, 1.0]
     """
     check_storable(params)
-    save_tree(resolve(path), params, {})
+    save_tree(resolve(path), jax.tree.map(jnp.asarray, params), {})
 
 
 def load_params(path: str | os.PathLike, like: Any) -> Any:
@@ -81,9 +81,15 @@ def load_params(path: str | os.PathLike, like: Any) -> Any:
     return load_tree(path, like)
 
 
+class OnHost(jax.ShapeDtypeStruct):
+    """An array that ``load_tree`` is to read into the memory of the host, as NumPy has them."""
+
+
 def save_tree(path: Path, tree: Any, about: dict[str, Any]) -> None:
-    """Write a tree of arrays, and beside it ``about``, fit for JSON; see ``save_params``."""
-    tree = jax.tree.map(jnp.asarray, tree)
+    """Write a tree of arrays, and beside it ``about``, fit for JSON; see ``save_params``.
+
+    NumPy arrays, of dtypes that JAX has, are written without passing through a device.
+    """
     new, old = _aside(path, "new"), _aside(path, "old")
 
     def make_room():
@@ -148,7 +154,7 @@ def read_about(path: Path) -> dict[str, Any] | None:
 
 
 def load_tree(path: Path, like: Any) -> Any:
-    """Read a tree that ``save_tree`` wrote; see ``load_params``."""
+    """Read a tree that ``save_tree`` wrote; see ``load_params``, and ``OnHost``."""
     place = _place(path)
     manifest = _read_manifest(place)
     # Orbax reports damage late, at length and from many threads, and misses some: look first.
@@ -157,11 +163,13 @@ def load_tree(path: Path, like: Any) -> Any:
     abstract = jax.tree.map(_abstract, like)
     with _quiet_orbax() as ocp:
         tree = ocp.load(place / _ARRAYS, abstract)
-    return jax.tree.map(
-        lambda leaf, wanted: leaf if _is_placed(wanted) else jnp.asarray(np.asarray(leaf)),
-        tree,
-        like,
-    )
+    return jax.tree.map(_as_wanted, tree, like)
+
+
+def _as_wanted(leaf: Any, wanted: Any) -> Any:
+    if _is_placed(wanted) or isinstance(wanted, OnHost):
+        return leaf
+    return jnp.asarray(np.asarray(leaf))
 
 
 def check_storable(tree: Any) -> None:
@@ -207,7 +215,9 @@ def _describe(tree: Any) -> list[tuple[str, list]]:
     ]
 
 
-def _abstract(leaf: Any) -> jax.ShapeDtypeStruct:
+def _abstract(leaf: Any) -> Any:
+    if isinstance(leaf, OnHost):
+        return np.empty(leaf.shape, leaf.dtype)  # which Orbax takes to ask for one
     default = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     sharding = leaf.sharding if _is_placed(leaf) else default
     dtype = jax.dtypes.canonicalize_dtype(leaf.dtype)

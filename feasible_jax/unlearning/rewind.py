@@ -1,44 +1,65 @@
 """Going back to the look at which the forget error was nearest to the one wanted."""
 
 from collections.abc import Callable
+from fractions import Fraction
 from functools import partial
 from numbers import Real
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
+from feasible_jax.unlearning.fingerprint import fingerprint
+from feasible_jax.unlearning.host import to_host
 from feasible_jax.unlearning.step import LoopState
 
 _BATCH = 250
 
 
-class Rewind:
-    """Looks at a run and keeps the state whose forget error is nearest to the one wanted.
+class Look(NamedTuple):
+    """A run at one of its looks.
 
-    Of states that are equally near it keeps the latest: it goes back no further than it must.
+    Attributes:
+      step: number of steps taken.
+      error: the forget error then, exactly, so that two are equal or they are not.
+      params: the parameters, in the memory of the host.
+      opt_state: the state of the optimizer and of the feasibility transformation, likewise.
+    """
+
+    step: int
+    error: Fraction
+    params: Any
+    opt_state: Any
+
+
+class Rewind:
+    """Says which looks at a run to keep, and to which of them to go back.
+
+    Where the error wanted is a number, the nearest look so far is all there is to keep. Where it is
+    that of the last model on held-out examples, it is known at the end alone: till then one look is
+    kept for each forget error that occurred. Of looks that are equally near, the latest counts: a
+    run goes back no further than it must.
 
     Args:
-      wanted: the error, a share in [0, 1].
+      wanted: the error, a share in [0, 1]; or the held-out examples, pairs ``(inputs, labels)``.
       predict_fn: ``(params, inputs) -> (B, num_classes)`` logits.
       forget: the forget set, pairs ``(inputs, labels)``.
 
     Raises:
-      ValueError: if the error is no share, there is no ``predict_fn``, or the set holds no pairs.
+      ValueError: if the error is no share, the examples are none or no pairs or unlike those of the
+        forget set, there is no ``predict_fn``, or the forget set holds no pairs.
 
     >>> from feasible_jax.unlearning.step import first_state
     >>> forget = (jnp.eye(2), jnp.array([0, 1]))
-    >>> rewind = Rewind(0.5, lambda params, inputs: inputs @ params, forget)
+    >>> rewind, looks = Rewind(0.5, lambda params, inputs: inputs @ params, forget), ()
     >>> for params in (jnp.eye(2), jnp.array([[1.0, 0.0], [1.0, 0.0]]), -jnp.eye(2)):
-    ...     rewind.look(first_state(params, (), jax.random.key(0)))
-    >>> rewind.nearest.params.tolist()
+    ...     looks = rewind.look(looks, first_state(params, (), jax.random.key(0)))
+    >>> looks[0].params.tolist()
     [[1.0, 0.0], [1.0, 0.0]]
     """
 
-    def __init__(self, wanted: float, predict_fn: Callable | None, forget: Any):
-        if not isinstance(wanted, (Real, jax.Array)) or not 0 <= wanted <= 1:
-            raise ValueError(f"rewind_to={wanted!r}: give an error of the forget set in [0, 1].")
+    def __init__(self, wanted: Any, predict_fn: Callable | None, forget: Any):
+        self._wanted = None if isinstance(wanted, tuple) else _share(wanted)
         if predict_fn is None:
             raise ValueError(
                 "rewind_to measures the error of the forget set: pass "
@@ -49,33 +70,55 @@ class Rewind:
                 "rewind_to needs a forget set of pairs (inputs, integer labels), such as "
                 "fj.Examples: with others, keep the parameters you want in on_chunk."
             )
-        self._wanted = float(wanted)
-        self._error = partial(forget_error, predict_fn, forget=forget)
-        self._gap = np.inf
-        self.nearest: LoopState | None = None
+        if self._wanted is None:
+            _check_held_out(wanted, forget)
+        self._held_out = wanted
+        self._error = partial(error_of, predict_fn)
+        self._forget = forget
 
-    def look(self, state: LoopState) -> None:
-        """Keep this state if none so far was nearer."""
-        gap = abs(self._error(state.params) - self._wanted)
-        if gap <= self._gap:
-            self._gap, self.nearest = gap, state
+    def look(self, looks: tuple[Look, ...], state: LoopState) -> tuple[Look, ...]:
+        """The looks to keep, now that the run has come to this state."""
+        error = self._error(state.params, self._forget)
+        if self._wanted is not None:
+            nearer = [abs(old.error - self._wanted) < abs(error - self._wanted) for old in looks]
+            if any(nearer):
+                return looks
+            looks = ()
+        params, opt_state = to_host((state.params, state.opt_state))
+        now = Look(int(state.step), error, params, opt_state)
+        return (*(old for old in looks if old.error != error), now)
+
+    def chosen(self, looks: tuple[Look, ...], params: Any) -> tuple[Look, ...]:
+        """The one look to go back to, of a run that has ended with these parameters."""
+        if len(looks) < 2:
+            return looks
+        wanted = self._wanted
+        if wanted is None:
+            wanted = self._error(params, self._held_out)
+        return (min(looks, key=lambda look: (abs(look.error - wanted), -look.step)),)
+
+    def settings(self) -> dict[str, Any]:
+        """What is wanted, fit for JSON."""
+        if self._wanted is not None:
+            return {"rewind_to": float(self._wanted)}
+        return {"the digest of the held-out examples": fingerprint(self._held_out)}
 
 
-def forget_error(predict_fn: Callable, params: Any, forget: Any) -> float:
+def error_of(predict_fn: Callable, params: Any, examples: Any) -> Fraction:
     """The share of examples whose label has not the largest logit.
 
     Args:
       predict_fn: ``(params, inputs) -> (B, num_classes)`` logits.
       params: the parameters.
-      forget: a pair of arrays, inputs ``(N, ...)`` and labels ``(N,)``.
+      examples: a pair of arrays, inputs ``(N, ...)`` and labels ``(N,)``.
 
     Returns:
-      A number in [0, 1].
+      A number in [0, 1], exact.
 
-    >>> forget_error(lambda w, x: x * w, 1.0, (jnp.eye(4), jnp.array([0, 1, 2, 0])))
-    0.25
+    >>> error_of(lambda w, x: x * w, 1.0, (jnp.eye(4), jnp.array([0, 1, 2, 0])))
+    Fraction(1, 4)
     """
-    inputs, labels = forget
+    inputs, labels = examples
     wrong = sum(
         int(
             _wrong(
@@ -84,12 +127,40 @@ def forget_error(predict_fn: Callable, params: Any, forget: Any) -> float:
         )
         for start in range(0, len(labels), _BATCH)
     )
-    return wrong / len(labels)
+    return Fraction(wrong, len(labels))
 
 
 @partial(jax.jit, static_argnums=0)
 def _wrong(predict_fn, params, inputs, labels) -> jax.Array:
     return jnp.sum(jnp.argmax(predict_fn(params, inputs), axis=-1) != labels)
+
+
+def _share(wanted: Any) -> Fraction:
+    is_number = isinstance(wanted, Real) or (isinstance(wanted, jax.Array) and wanted.ndim == 0)
+    if not is_number or not 0 <= float(wanted) <= 1:
+        raise ValueError(
+            f"rewind_to={wanted!r}: give an error of the forget set in [0, 1], or held-out "
+            "examples, a pair (inputs, integer labels)."
+        )
+    return Fraction(float(wanted))
+
+
+def _check_held_out(examples: Any, forget: Any) -> None:
+    if not _are_pairs(examples):
+        raise ValueError(
+            "rewind_to: held-out examples are a pair (inputs, integer labels), such as fj.Examples."
+        )
+    inputs, labels = examples
+    if not len(labels) or inputs.shape[:1] != labels.shape:
+        raise ValueError(
+            f"rewind_to: held-out inputs have shape {inputs.shape}, labels {labels.shape}: give "
+            "one label an input, and at least one."
+        )
+    if inputs.shape[1:] != forget[0].shape[1:]:
+        raise ValueError(
+            f"rewind_to: a held-out input has shape {inputs.shape[1:]}, one of the forget set "
+            f"{forget[0].shape[1:]}: they must be alike."
+        )
 
 
 def _are_pairs(examples: Any) -> bool:

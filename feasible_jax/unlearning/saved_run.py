@@ -2,14 +2,17 @@
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from feasible_jax.unlearning.checkpoint import (
+    OnHost,
     check_storable,
     clear_up,
     load_tree,
@@ -20,8 +23,10 @@ from feasible_jax.unlearning.checkpoint import (
 from feasible_jax.unlearning.differences import differences
 from feasible_jax.unlearning.files import check_writable
 from feasible_jax.unlearning.history import merged
+from feasible_jax.unlearning.host import is_key, to_host
 from feasible_jax.unlearning.placement import mesh_of, on_mesh, whole_on
 from feasible_jax.unlearning.processes import first_says
+from feasible_jax.unlearning.rewind import Look
 from feasible_jax.unlearning.step import LoopState, Record
 
 
@@ -32,11 +37,13 @@ class Standing(NamedTuple):
       state: parameters, optimizer and evidence state, key, steps taken.
       records: of the steps taken, one stacked record a chunk.
       stop: why the run ended before its last step, None where it goes on or is complete.
+      looks: those that it may go back to.
     """
 
     state: LoopState
     records: tuple[Record, ...] = ()
     stop: str | None = None
+    looks: tuple[Look, ...] = ()
 
 
 class Saved(NamedTuple):
@@ -48,6 +55,7 @@ class Saved(NamedTuple):
       stop: why it ended early, or None.
       settings: what the run was begun with.
       records: the dtypes of its records, by name.
+      looks: of those that it may go back to, the steps and the errors, as in ``[20, "1/4"]``.
 
     >>> Saved(step=40, steps=100, stop=None, settings={}, records={}).finished
     False
@@ -58,6 +66,7 @@ class Saved(NamedTuple):
     stop: str | None
     settings: dict[str, Any]
     records: dict[str, Any]
+    looks: Sequence[Sequence[Any]] = ()
 
     @property
     def finished(self) -> bool:
@@ -67,6 +76,9 @@ class Saved(NamedTuple):
 
 class SavedRun:
     """Writes where a run stands to a folder, and reads it from there.
+
+    All of it is written each time, the looks that a run may go back to included: while it is under
+    way, as often the parameters and the optimizer's state as there are looks, and once more.
 
     Args:
       folder: the checkpoint, replaced each time.
@@ -111,7 +123,7 @@ class SavedRun:
             clear_up(self.folder)
             self._written = _read(self.folder, self._found, fresh)
             return self._written
-        check_storable(_arrays(fresh.state, {}))
+        check_storable(_arrays(fresh.state, {}, ()))
         self._write(fresh)
         return fresh
 
@@ -138,11 +150,14 @@ class SavedRun:
         step = int(standing.state.step)
         # Of a run that failed at its first step nothing is kept: it fails again when resumed.
         records = merged(standing.records)._asdict() if step else {}
-        records = on_mesh(records, mesh_of(standing.state))
+        records = on_mesh(jax.tree.map(jnp.asarray, records), mesh_of(standing.state))
+        looks = standing.looks if step else ()
         dtypes = jax.tree.map(lambda leaf: str(leaf.dtype), records)
         stop = standing.stop if step else None
-        saved = Saved(step, self._steps, stop, self._settings, dtypes)
-        save_tree(self.folder, _arrays(standing.state, records), {"run": saved._asdict()})
+        kept = [(look.step, str(look.error)) for look in looks]
+        saved = Saved(step, self._steps, stop, self._settings, dtypes, kept)
+        arrays = _arrays(standing.state, records, looks)
+        save_tree(self.folder, arrays, {"run": saved._asdict()})
         self._written, self._since = standing, time.monotonic()
 
 
@@ -165,28 +180,40 @@ def _read(folder: Path, saved: Saved, fresh: Standing) -> Standing:
     records = jax.tree.map(
         lambda d: jax.ShapeDtypeStruct((saved.step,), jnp.dtype(d), sharding=lie), saved.records
     )
-    found = load_tree(folder, _arrays(fresh.state, records))
+    begun = to_host((fresh.state.params, fresh.state.opt_state)) if saved.looks else ()
+    looks = [Look(step, Fraction(error), *begun) for step, error in saved.looks]
+    found = load_tree(folder, jax.tree.map(_abstract, _arrays(fresh.state, records, looks)))
     state = _filled(fresh.state, "state", found)
     if not saved.step:
         return Standing(state)
-    return Standing(state, (Record(**_filled(records, "records", found)),), saved.stop)
+    looks = tuple(
+        look._replace(**_filled(_states_of(look), f"looks/{look.step}", found)) for look in looks
+    )
+    records = Record(**_filled(records, "records", found))
+    return Standing(state, (records,), saved.stop, looks)
+
+
+def _abstract(leaf: Any) -> Any:
+    return OnHost(leaf.shape, leaf.dtype) if isinstance(leaf, np.ndarray) else leaf
 
 
 def _filled(like: Any, prefix: str, found: dict[str, Any]) -> Any:
     """A tree with its leaves taken by name; what was too empty to be stored stays."""
     leaves = [
         jax.random.wrap_key_data(found[name], impl=jax.random.key_impl(leaf))
-        if _is_key(leaf)
+        if is_key(leaf)
         else found.get(name, leaf)
         for name, leaf in _named(prefix, like)
     ]
     return jax.tree.unflatten(jax.tree.structure(like), leaves)
 
 
-def _arrays(state: LoopState, records: Mapping[str, Any]) -> dict[str, Any]:
+def _arrays(state: LoopState, records: Mapping[str, Any], looks: Iterable[Look]) -> dict[str, Any]:
     """All arrays by name: Orbax knows dictionaries, but not the states of every optimizer."""
     leaves = [*_named("state", state), *_named("records", records)]
-    named = {name: jax.random.key_data(leaf) if _is_key(leaf) else leaf for name, leaf in leaves}
+    for look in looks:
+        leaves += _named(f"looks/{look.step}", _states_of(look))
+    named = {name: jax.random.key_data(leaf) if is_key(leaf) else leaf for name, leaf in leaves}
     if len(named) < len(leaves):
         names = [name for name, _ in leaves]
         twice = next(name for name in names if names.count(name) > 1)
@@ -201,5 +228,5 @@ def _named(prefix: str, tree: Any) -> list[tuple[str, Any]]:
     ]
 
 
-def _is_key(leaf: Any) -> bool:
-    return jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+def _states_of(look: Look) -> dict[str, Any]:
+    return {"params": look.params, "opt_state": look.opt_state}

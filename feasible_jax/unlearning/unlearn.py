@@ -21,6 +21,7 @@ from feasible_jax.unlearning.chunks import is_over, make_chunk
 from feasible_jax.unlearning.feed import Feed, Role
 from feasible_jax.unlearning.fingerprint import fingerprint
 from feasible_jax.unlearning.history import History, history_of
+from feasible_jax.unlearning.host import from_host
 from feasible_jax.unlearning.no_direction import no_direction
 from feasible_jax.unlearning.placement import (
     check_divides,
@@ -73,7 +74,7 @@ class UnlearnResult(NamedTuple):
       stop: None after a full run, else when and why it ended early.
       opt_state: the state of the optimizer and of the feasibility transformation after that step.
       rewound_to: with ``rewind_to``, the number of steps after which the forget error was nearest
-        to the one wanted; None without.
+        to the one wanted; None without. The history is of all steps all the same.
 
     >>> history = History({}, np.ones(2), {}, {}, np.zeros(2, bool))
     >>> UnlearnResult(jnp.zeros(2), history, None, ()).stop is None
@@ -111,7 +112,7 @@ def unlearn(
     checkpoint: str | os.PathLike | None = None,
     checkpoint_every: float = 60.0,
     resume: bool = False,
-    rewind_to: float | None = None,
+    rewind_to: float | tuple[Any, Any] | None = None,
     progress: bool = True,
 ) -> UnlearnResult:
     """Unlearn the forget set with a base method, optionally through feasible updates.
@@ -172,11 +173,15 @@ def unlearn(
         stream is given from its beginning, and what was taken of it is left out.
       rewind_to: an error of the forget set, a share in [0, 1]: the run takes all its steps, and
         then goes back to the parameters, of those after each chunk, whose error on the whole forget
-        set is nearest to it; of several equally near, to the latest. It needs ``predict_fn`` and a
-        forget set of pairs ``(inputs, labels)``. This is the +R of SCRUB+R (Kurmanji et al., 2023),
-        for any method: there the error wanted is that on held-out examples distributed like the
-        forget set, and checkpoints are one an epoch; here they are one a chunk. None to keep the
-        last parameters.
+        set is nearest to it; of several equally near, to the latest. Or held-out examples, a pair
+        ``(inputs, integer labels)`` such as ``fj.Examples``: the error wanted is then that of the
+        last parameters on them. With examples distributed like the forget set this is the +R of
+        SCRUB+R (Kurmanji et al., 2023), for any method; there looks are one an epoch, here one a
+        chunk. It needs ``predict_fn`` and a forget set of pairs ``(inputs, labels)``. What is kept
+        to go back to, parameters and optimizer's state, lies in the memory of the host (of several
+        processes, on the devices), and in the checkpoint: for a number one look, for examples one
+        for each forget error that occurred, the latest, till the end. None to keep the last
+        parameters.
       progress: show a progress bar (on a terminal only).
 
     Returns:
@@ -187,8 +192,8 @@ def unlearn(
         constraint without data, hyper-parameters that the optimizer does not have or takes from a
         schedule, sizes below 1 or that do not divide over the mesh, a stream that is too short for
         one step, changes its shapes, or gives the batch that chose to a certificate, a checkpoint
-        that is damaged or of another run, or a ``rewind_to`` that cannot be measured, or is asked
-        for with a checkpoint.
+        that is damaged or of another run, a ``rewind_to`` that cannot be measured, or none for a
+        method that goes back, such as ``fj.methods.scrub_r()``.
       TypeError: if ``method`` is not a ``Method``.
       FileExistsError: if a run is in ``checkpoint`` and ``resume`` is False.
       OSError: that says what to do, if ``checkpoint`` cannot be written or the disk is full.
@@ -213,6 +218,7 @@ def unlearn(
     """
     key = jax.random.key(int(key)) if isinstance(key, (int, np.integer)) else key
     check_method(method)
+    _check_rewinds(method, rewind_to)
     sets = join_sets(forget, retain, constraint_data or {})
     streams = {name: given for name, given in sets.items() if isinstance(given, Stream)}
     data = {name: given for name, given in sets.items() if name not in streams}
@@ -231,11 +237,6 @@ def unlearn(
     _check_certifying(certify_batch_size, patience)
     _check_checkpoint(checkpoint, checkpoint_every, resume)
     rewind = None if rewind_to is None else Rewind(rewind_to, predict_fn, sets["forget"])
-    if rewind is not None and checkpoint is not None:
-        raise ValueError(
-            "rewind_to and checkpoint do not go together: a checkpoint holds where a run stands, "
-            "not where it was. Leave out one of them."
-        )
 
     used = {objective.data for objective in method.objectives} | set(needs) | set(certified)
     if {"forget", "retain"} <= used & set(data):
@@ -257,6 +258,8 @@ def unlearn(
             method, steps, batch_size, certify_batch_size, patience, key, strategy, hyperparams,
             opt_state, params, first,
         )  # fmt: skip
+        if rewind is not None:  # which looks there are to go back to depends on the chunks
+            about |= rewind.settings() | {"chunk_size": int(chunk_size)}
         saved = SavedRun(checkpoint, checkpoint_every, resume, steps, about)
 
     problem = Problem(loss_fn, predict_fn, None)
@@ -279,12 +282,13 @@ def unlearn(
         with progress_bar(method.name, steps, progress, int(standing.state.step)) as report:
             while standing.stop is None and int(standing.state.step) < steps:
                 state, record = chunk(standing.state, feed or data, fixed, limits)
-                records, taken, stop = standing.records, int(state.step), None
+                records, looks = standing.records, standing.looks
+                taken, stop = int(state.step), None
                 if record is not None:
                     records = (*records, record)
                     report(record)
                 if rewind is not None:
-                    rewind.look(state)
+                    looks = rewind.look(looks, state)
                 if not state.alive:
                     stop = _not_finite(method, taken)
                 elif feed is not None and feed.ended is not None and taken < steps:
@@ -293,20 +297,26 @@ def unlearn(
                     stop = "on_chunk asked to stop"
                 elif is_over(state, limits) and taken < steps:
                     stop = no_direction(history_of(records), limits.patience.item())
-                standing = Standing(state, records, stop)  # at once: Ctrl-C finds all or nothing
+                # At once: Ctrl-C finds all or nothing.
+                standing = Standing(state, records, stop, looks)
                 if saved is not None:
                     saved.keep(standing)
+            if rewind is not None and len(standing.looks) > 1:
+                chosen = rewind.chosen(standing.looks, standing.state.params)
+                standing = standing._replace(looks=chosen)
         together = True
     finally:
         if saved is not None and together:
             saved.keep(standing, now=True)
-    state, records, reason = standing
+    state, records, reason, looks = standing
     stop = None if reason is None else Stop(int(state.step), reason)
     history = history_of(records, reason)
-    if rewind is None or rewind.nearest is None:
-        return UnlearnResult(state.params, history, stop, state.opt_state)
-    rewound = rewind.nearest
-    return UnlearnResult(rewound.params, history, stop, rewound.opt_state, int(rewound.step))
+    params, opt_state = state.params, state.opt_state
+    if not looks:
+        return UnlearnResult(params, history, stop, opt_state)
+    (look,) = looks
+    params, opt_state = from_host((look.params, look.opt_state), (params, opt_state))
+    return UnlearnResult(params, history, stop, opt_state, look.step)
 
 
 class _Shapes:
@@ -466,6 +476,14 @@ def _check_checkpoint(checkpoint: Any, every: float, resume: bool) -> None:
         raise ValueError("resume=True needs a checkpoint to go on with: pass checkpoint=folder.")
     if not isinstance(every, (int, float)) or not every >= 0:
         raise ValueError(f"checkpoint_every={every!r}: give a number of seconds of at least 0.")
+
+
+def _check_rewinds(method: Method, rewind_to: Any) -> None:
+    if method.rewinds and rewind_to is None:
+        raise ValueError(
+            f"method {method.name!r} goes back to an earlier look: pass rewind_to=(inputs, "
+            "labels), held-out examples distributed like the forget set, or an error of that set."
+        )
 
 
 def _check_prepares(method: Method, streams: Mapping[str, Stream]) -> None:

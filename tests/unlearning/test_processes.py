@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
@@ -103,6 +104,50 @@ def check_parts(rank):
         begin(rank / 2, (rank + 1) / 2)
 
 
+def go_back(checkpoint, on_chunk=None):
+    """A run whose parameters, which no process holds whole, fall by 1/2 a step, and then go back.
+
+    After 2, 4, 6 and 8 steps 1, 2, 3 and 4 of 5 forget inputs lie below, and 1 of 2 held out do at
+    the end: as near to 2/5 as to 3/5, of which the latest counts.
+    """
+    spread = NamedSharding(four_devices(), P("data"))
+    forget, held_out = (
+        fj.Examples(np.float32(inputs), np.zeros(len(inputs), int))
+        for inputs in ([0.75, 1.75, 2.75, 3.75, 9], [1, 9])
+    )
+    return fj.unlearn(
+        lambda w, example: jnp.sum(w) + 0 * example.inputs,
+        jax.device_put(jnp.zeros(8), spread), forget=forget, retain=forget,
+        method=fj.methods.fine_tuning(), optimizer=optax.sgd(0.5, momentum=0.0), steps=8,
+        batch_size=4, chunk_size=2, rewind_to=held_out, progress=False, on_chunk=on_chunk,
+        predict_fn=lambda w, x: jnp.stack([x + jnp.mean(w), jnp.zeros_like(x)], axis=-1),
+        checkpoint=checkpoint, checkpoint_every=0, resume=True,
+    )  # fmt: skip
+
+
+def check_going_back(checkpoint):
+    """A run that both processes leave after its last chunk, and go on with."""
+
+    def leave(taken, params):
+        if taken == 8:
+            raise KeyError(taken)
+
+    with pytest.raises(KeyError):
+        go_back(checkpoint, on_chunk=leave)
+    assert [tuple(look) for look in read_saved(checkpoint).looks] == [
+        (2, "1/5"), (4, "2/5"), (6, "3/5"),
+    ]  # fmt: skip
+    for _ in range(2):
+        result = go_back(checkpoint)
+        assert result.rewound_to == 6
+        assert not result.params.is_fully_addressable
+        for leaf in (result.params, result.opt_state[0].trace):
+            assert leaf.sharding.spec == P("data")
+        mine = [shard.data for shard in result.params.addressable_shards]
+        np.testing.assert_array_equal(np.concatenate(mine), np.full(4, -3))
+    assert [tuple(look) for look in read_saved(checkpoint).looks] == [(6, "3/5")]
+
+
 WORKER = """
 import importlib.util, os, signal, sys
 import jax
@@ -123,6 +168,7 @@ def on_chunk(step, params):
 
 if not die_at:
     module.check_parts(rank)
+    module.check_going_back(checkpoint + "-back")
 result = module.run(module.four_devices(), rank / 2, (rank + 1) / 2, checkpoint=checkpoint,
                     resume=True, on_chunk=on_chunk)
 np.savez(f"{out}.{rank}.npz", **result)
