@@ -20,6 +20,7 @@ from feasible_jax.methods.npo import npo
 from feasible_jax.methods.random_labels import random_labels
 from feasible_jax.methods.salun import salun
 from feasible_jax.methods.scrub import scrub
+from feasible_jax.methods.scrub_r import scrub_r
 from feasible_jax.methods.sfron import sfron
 from feasible_jax.methods.sim_npo import sim_npo
 from feasible_jax.methods.ssd import ssd
@@ -49,6 +50,7 @@ __all__ = [
     "random_labels",
     "salun",
     "scrub",
+    "scrub_r",
     "sfron",
     "sim_npo",
     "ssd",

@@ -35,7 +35,7 @@ def scrub(
     Adam. Here a round begins with min steps: where student and teacher are still the same, the
     gradient of their divergence is exactly zero.
 
-    SCRUB+R is this method with ``unlearn(rewind_to=...)``.
+    ``scrub_r`` is this method with a run that goes back at its end.
 
     Args:
       alpha: weight of the divergence in min steps, >= 0.

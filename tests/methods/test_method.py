@@ -32,6 +32,7 @@ METHODS = {
     "random_labels": methods.random_labels(3),
     "salun": methods.salun(3, density=1.0),  # every leaf moves; masks have tests of their own
     "scrub": methods.scrub(min_steps=1, max_until=0.9),
+    "scrub_r": methods.scrub_r(min_steps=1, max_until=0.9),
     "sfron": methods.sfron(repair_steps=1),
     "sim_npo": methods.sim_npo(),
     "ssd": methods.ssd(0.01, 0.01),
@@ -47,6 +48,8 @@ every_method = pytest.mark.parametrize("method", METHODS.values(), ids=list(METH
 def run(loss, predict, sets):
     def unlearn(method, params, **kwargs):
         settings = {"optimizer": SGD, "steps": 4, "batch_size": 8, "chunk_size": 3, **kwargs}
+        if method.rewinds:
+            settings["rewind_to"] = sets["retain"]
         return fj.unlearn(
             loss, params, **sets, method=method, predict_fn=predict, progress=False, **settings
         )
