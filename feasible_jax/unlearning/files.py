@@ -1,6 +1,7 @@
 """Files that are either the old ones or the new ones, and errors that say what to do."""
 
 import errno
+import glob
 import os
 import re
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ _CODE_IN_TEXT = re.compile(r"os_error_code='(\d+)'")
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Writes a file aside, then renames it.
+    """Writes a file aside, then renames it; what killed writers of it left aside is removed first.
 
     Args:
       path: where to; its folder exists.
@@ -32,6 +33,7 @@ def write_atomically(path: Path, content: bytes) -> None:
     """
     aside = path.with_name(f".{path.name}.{os.getpid()}.part")
     with writing(path):
+        _clear_up(path)
         try:
             aside.write_bytes(content)
             sync(aside)
@@ -96,6 +98,24 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _clear_up(path: Path) -> None:
+    """Remove what writers that are dead left beside a file; one that lives may be at it now."""
+    for aside in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        writer = aside.name.split(".")[-2]
+        if writer.isdigit() and not _lives(int(writer)):
+            aside.unlink(missing_ok=True)
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return True
 
 
 def _code(error: Exception) -> int | None:

@@ -1,5 +1,7 @@
 import errno
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -29,6 +31,19 @@ def test_a_failure_midway_leaves_the_old_file(tmp_path, monkeypatch, method):
         write_atomically(path, b"new")
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_a_killed_writer_left_is_removed_and_what_a_living_one_writes_is_not(tmp_path):
+    with subprocess.Popen([sys.executable, "-c", ""]) as killed:
+        pass
+    left, at_work, other = (
+        tmp_path / f".{name}.{process}.part"
+        for name, process in (("[a].txt", killed.pid), ("[a].txt", 1), ("b.txt", killed.pid))
+    )
+    for aside in (left, at_work, other):
+        aside.write_text("ha")
+    write_atomically(tmp_path / "[a].txt", b"new")
+    assert set(tmp_path.iterdir()) == {tmp_path / "[a].txt", at_work, other}
 
 
 def test_content_is_on_the_disk_before_it_is_renamed(tmp_path, monkeypatch):
