@@ -21,6 +21,8 @@ class Split(NamedTuple):
       test: unseen examples that nothing but the final table may look at.
       forget_true_labels: ``(N_forget,)`` the right labels where the forget set has wrong ones, None
         elsewhere.
+      forget_validation: the validation examples of a class that is to be forgotten, which
+        ``validation`` holds none of; None elsewhere, and where there are none.
 
     >>> from feasible_jax.data.digits import load_digits
     >>> split = make_split(load_digits(), "random", fraction=0.1)
@@ -33,6 +35,7 @@ class Split(NamedTuple):
     validation: Examples
     test: Examples
     forget_true_labels: np.ndarray | None = None
+    forget_validation: Examples | None = None
 
 
 def make_split(
@@ -54,7 +57,8 @@ def make_split(
 
     - ``"random"``: a fraction of the training set is to be forgotten.
     - ``"class"``: all training examples of one class are. Validation and test set then hold the
-      other classes only, for utility is judged on what must stay; the sizes count them before.
+      other classes only, for utility is judged on what must stay; the sizes count them before. The
+      validation examples of the class stand apart.
     - ``"corrupted_labels"``: a fraction of the training set gets a wrong label each, uniform over
       the wrong ones, and is to be forgotten.
 
@@ -142,11 +146,12 @@ def _disjoint(
 
 
 def _forget_class(train: Examples, validation: Examples, test: Examples, label: int) -> Split:
-    forget = _take(train, train.labels == label)
+    forget, unseen = (_take(examples, examples.labels == label) for examples in (train, validation))
     retain, validation, test = (
         _take(examples, examples.labels != label) for examples in (train, validation, test)
     )
-    return Split(forget, retain, validation, test)
+    unseen = unseen if len(unseen.labels) else None
+    return Split(forget, retain, validation, test, forget_validation=unseen)
 
 
 def _corrupt(split: Split, num_classes: int, rng: np.random.Generator) -> Split:

@@ -38,6 +38,7 @@ METHODS: dict[str, Callable[[int], Method]] = {
     "random_labels": methods.random_labels,
     "salun": methods.salun,
     "scrub": lambda num_classes: methods.scrub(),
+    "scrub_r": lambda num_classes: methods.scrub_r(),
     "sfron": lambda num_classes: methods.sfron(),
     "sim_npo": lambda num_classes: methods.sim_npo(),
     "ssd": lambda num_classes: methods.ssd(),
@@ -133,8 +134,8 @@ def pace_of(name: str) -> Pace:
 
     Returns:
       100 steps of SGD at a rate at which the method forgets the built-in digits, mostly 0.1; of
-      Adam for ``"scrub"``, as its authors use; for a one-shot method one step at 1, which makes the
-      whole of its edit.
+      Adam for ``"scrub"`` and ``"scrub_r"``, as their authors use; for a one-shot method one step
+      at 1, which makes the whole of its edit.
 
     Raises:
       ValueError: for an unknown name.
@@ -144,7 +145,9 @@ def pace_of(name: str) -> Pace:
     """
     if is_one_shot(make_method(name, 10)):
         return Pace(1.0, 1)
-    return Pace(0.002, 100, "adam") if name == "scrub" else Pace(_RATES.get(name, SGD_RATE), 100)
+    if name in ("scrub", "scrub_r"):
+        return Pace(0.002, 100, "adam")
+    return Pace(_RATES.get(name, SGD_RATE), 100)
 
 
 @cache

@@ -93,6 +93,7 @@ def build_task(
         num_classes=classes,
         retrained=retrained,
         forget_true_labels=split.forget_true_labels,
+        forget_validation=split.forget_validation,
     )
     return BuiltTask(task, original_seconds, retrained_seconds)
 

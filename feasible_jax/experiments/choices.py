@@ -22,6 +22,7 @@ MethodName = Literal[
     "random_labels",
     "salun",
     "scrub",
+    "scrub_r",
     "sfron",
     "sim_npo",
     "ssd",

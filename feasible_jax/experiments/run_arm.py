@@ -6,6 +6,7 @@ from typing import Any
 
 import optax
 
+from feasible_jax.experiments.held_out import held_out_like_forget
 from feasible_jax.experiments.stopwatch import Stopwatch
 from feasible_jax.methods import Method
 from feasible_jax.unlearning import Task, UnlearnResult, unlearn
@@ -31,6 +32,9 @@ def run_arm(
 ) -> UnlearnResult:
     """Run a method, timed from look to look.
 
+    A method that goes back at its end does so to the look whose forget error was nearest to the
+    last model's on ``held_out_like_forget(task, seed)``, unless ``rewind_to`` is among the options.
+
     Args:
       task: what to unlearn.
       method: the base method.
@@ -50,7 +54,12 @@ def run_arm(
 
     Returns:
       What ``unlearn`` returned.
+
+    Raises:
+      ValueError: if a method goes back and there are no unseen examples like the forget set.
     """
+    if method.rewinds and "rewind_to" not in options:
+        options["rewind_to"] = held_out_like_forget(task, seed)
     injected = {"learning_rate": learning_rate, "confidence": confidence}
 
     def look(step: int, params: Any) -> None:

@@ -146,7 +146,7 @@ def _report(config: SingleConfig, built: Any, result: UnlearnResult, seconds: fl
         "confidence": config.confidence if ARMS[config.arm].tests else None,
         "steps": len(result.history.kept),
         **what_was_kept(result.history, len(result.history.kept)),
-        "note": result.stop.reason if result.stop else None,
+        "note": _note(result),
     }
     retrained = None
     models = []
@@ -166,6 +166,15 @@ def _report(config: SingleConfig, built: Any, result: UnlearnResult, seconds: fl
         "histograms": [loss_curves(label, task, params) for label, params in models],
     }
     return StudyResult(rows, curves)
+
+
+def _note(result: UnlearnResult) -> str | None:
+    """Why the run ended early, and how far it went back, as far as it did."""
+    notes = [] if result.stop is None else [result.stop.reason]
+    steps = len(result.history.kept)
+    if result.rewound_to not in (None, steps):
+        notes.append(f"went back to where it was after {result.rewound_to} of {steps} steps")
+    return "; ".join(notes) or None
 
 
 def _label(config: SingleConfig, task: Task, method: str, arm: str) -> Label:

@@ -132,7 +132,8 @@ def error_of(predict_fn: Callable, params: Any, examples: Any) -> Fraction:
 
 @partial(jax.jit, static_argnums=0)
 def _wrong(predict_fn, params, inputs, labels) -> jax.Array:
-    return jnp.sum(jnp.argmax(predict_fn(params, inputs), axis=-1) != labels)
+    likeliest = jnp.argmax(predict_fn(params, inputs), axis=-1)
+    return jnp.sum(likeliest != labels.astype(likeliest.dtype))
 
 
 def _share(wanted: Any) -> Fraction:

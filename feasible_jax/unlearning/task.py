@@ -48,6 +48,9 @@ class Task:
         None where nobody can afford them.
       forget_true_labels: ``(N_forget,)`` the right labels of the forget set where it was trained
         on wrong ones; None elsewhere.
+      forget_validation: unseen examples distributed like the forget set, wrong labels included, for
+        methods that go back to where the forget set was no harder than these; None to make them of
+        the validation set.
 
     Raises:
       ValueError: if a set is empty, its inputs and labels differ in length, a label lies outside
@@ -76,9 +79,13 @@ class Task:
     num_classes: int
     retrained: Params | None = None
     forget_true_labels: Any | None = None
+    forget_validation: Examples | None = None
 
     def __post_init__(self):
-        for name in ("forget", "retain", "validation", "test"):
+        sets = ["forget", "retain", "validation", "test"]
+        if self.forget_validation is not None:
+            sets.append("forget_validation")
+        for name in sets:
             _check_examples(name, getattr(self, name), self.num_classes, self.forget)
         if self.forget_true_labels is not None and np.shape(self.forget_true_labels) != np.shape(
             self.forget.labels

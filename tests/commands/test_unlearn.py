@@ -1,14 +1,17 @@
 import gc
 import gzip
 import json
+import re
 import resource
 import shlex
 import signal
 
+import jax
 import pytest
 
 from feasible_jax.experiments.stopwatch import Stopwatch
 
+TIMED = ("seconds", "rte_minutes", "rte_ratio")
 TINY = ("--steps", 4, "--batch-size", 8, "--method", "gradient_ascent", "--learning-rate", 0.05)
 
 
@@ -92,6 +95,34 @@ def test_ctrl_c_leaves_a_run_that_goes_on_when_asked_to(
     rows = json.loads((tmp_path / "my run/results.json").read_text())
     assert rows[-1]["steps"] == 40
     assert (tmp_path / "my run/index.html").is_file()
+
+
+def test_a_method_that_goes_back_does_so_after_ctrl_c_too(feasible_jax, tmp_path, monkeypatch):
+    arguments = (
+        "unlearn", "--scenario", "random", "--method", "scrub_r", "--arm", "plain", "--steps", 50,
+        "--learning-rate", 0.01,
+    )  # fmt: skip
+    lap = Stopwatch.lap
+
+    def interrupted(self, params):
+        lap(self, params)
+        if len(self.laps) == 5:
+            signal.raise_signal(signal.SIGINT)
+
+    whole, run = ((*arguments, "--out", tmp_path / name) for name in ("whole", "run"))
+    with jax.numpy_dtype_promotion("standard"):  # optax's Adam refuses strict promotion
+        assert feasible_jax(*whole)[0] == 0
+        with monkeypatch.context() as patch:
+            patch.setattr(Stopwatch, "lap", interrupted)
+            assert feasible_jax(*run)[0] == 130
+        status, printed = feasible_jax(*run, "--resume")
+    assert status == 0, printed
+    rows = [json.loads((tmp_path / name / "results.json").read_text()) for name in ("whole", "run")]
+    rows = [{k: v for k, v in row[-1].items() if k not in TIMED} for row in rows]
+    assert rows[0] == rows[1]
+    assert (rows[0]["method"], rows[0]["steps"]) == ("SCRUB+R", 50)
+    assert re.fullmatch("went back to where it was after [1-4]0 of 50 steps", rows[0]["note"])
+    assert rows[0]["note"] in " ".join(printed.split())
 
 
 # Where a write fails, threads of Orbax are left with an event loop that is closed.

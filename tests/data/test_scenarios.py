@@ -129,6 +129,17 @@ def test_class_leaves_nothing_of_it_anywhere_else(dataset):
     in_train = np.concatenate([whole.forget.labels, whole.retain.labels])
     assert len(split.forget.labels) == np.sum(in_train == 2)
     assert split.forget_true_labels is None
+    assert set(split.forget_validation.labels) == {2}
+    assert len(split.forget_validation.labels) == np.sum(whole.validation.labels == 2)
+    both = np.concatenate([numbers(split.validation), numbers(split.forget_validation)])
+    assert set(both) == set(numbers(whole.validation))
+    assert whole.forget_validation is None
+
+
+def test_a_class_that_validation_has_none_of_has_none_held_out():
+    data = numbered([0] * 40 + [1], [0, 1], 2)
+    split = make_split(data, "class", forget_class=1, train_size=39, validation_size=2, seed=1)
+    assert split.forget_validation is None
 
 
 def test_a_corrupted_label_is_never_the_true_one(dataset):

@@ -1,3 +1,4 @@
+import jax
 import pytest
 
 from feasible_jax.experiments import TaskConfig, build_task, preset
@@ -25,6 +26,13 @@ def tiny():
 def built():
     config = TaskConfig(train_size=200, validation_size=100, test_size=100, epochs=5)
     return build_task(config, "corrupted_labels", seed=1)
+
+
+@pytest.fixture
+def promoting():
+    """Optax's Adam refuses strict promotion."""
+    with jax.numpy_dtype_promotion("standard"):
+        yield
 
 
 @pytest.fixture(autouse=True, scope="module")

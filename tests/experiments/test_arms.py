@@ -33,9 +33,10 @@ def test_one_step_is_all_that_a_one_shot_method_takes():
     assert {pace_of(name).steps for name in METHODS} == {1, 100}
 
 
-def test_scrub_runs_with_adam_and_all_others_with_sgd():
+def test_scrub_and_scrub_r_run_with_adam_and_all_others_with_sgd():
     adam = {name for name in METHODS if pace_of(name).optimizer == "adam"}
-    assert adam == {"scrub"}
+    assert adam == {"scrub", "scrub_r"}
+    assert pace_of("scrub_r") == pace_of("scrub")
 
 
 def test_unknown_names_list_the_known_ones():

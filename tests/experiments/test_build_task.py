@@ -31,6 +31,7 @@ def test_no_other_set_holds_an_example_of_the_forget_set(built):
         shared = sum(image.tobytes() in forget for image in np.asarray(examples.inputs))
         assert shared <= 1
     assert (np.asarray(task.forget.labels) != np.asarray(task.forget_true_labels)).all()
+    assert task.forget_validation is None
     assert built.original_seconds > 0
     assert built.retrained_seconds > 0
 

@@ -7,6 +7,7 @@ import pytest
 
 from feasible_jax.experiments import make_feasibility, make_method
 from feasible_jax.experiments.config import SingleConfig
+from feasible_jax.experiments.held_out import held_out_like_forget
 from feasible_jax.experiments.run_method import chunk_steps, pace_for, run_method
 from feasible_jax.unlearning.unlearn import _compiled_chunk
 
@@ -51,6 +52,7 @@ def test_every_setting_arrives(built, monkeypatch):
     ("given", "want"),
     [
         ({"method": "scrub"}, (0.002, 100, "adam")),
+        ({"method": "scrub_r"}, (0.002, 100, "adam")),
         ({"method": "scrub", "optimizer": "sgd"}, (0.1, 100, "sgd")),
         ({"method": "munba"}, (0.01, 100, "sgd")),
         ({"method": "munba", "optimizer": "adam"}, (0.001, 100, "adam")),
@@ -73,6 +75,38 @@ def test_adam_steps_as_adam_does(built, monkeypatch):
     with jax.numpy_dtype_promotion("standard"):
         step, _ = given["optimizer"].update(jnp.full(1, 7.0), given["optimizer"].init(jnp.zeros(1)))
     np.testing.assert_allclose(step, [-0.01], rtol=1e-4)  # whatever the gradient's size
+
+
+@pytest.mark.usefixtures("promoting")
+def test_a_method_that_goes_back_does_so_to_unseen_examples_like_the_forget_set(built):
+    config, task = SingleConfig(method="scrub_r", arm="plain", steps=30, batch_size=16), built.task
+    seen, result = looked_at(config, task)
+    plain, _ = looked_at(replace(config, method="scrub"), task)
+    assert list(seen) == [10, 20, 30]
+    for one, other in zip(jax.tree.leaves(seen), jax.tree.leaves(plain), strict=True):
+        np.testing.assert_array_equal(one, other)
+    unseen = held_out_like_forget(task, seed=5)
+    wanted = error(task, seen[30], unseen)
+    gaps = {step: abs(error(task, params, task.forget) - wanted) for step, params in seen.items()}
+    nearest = max(step for step, gap in gaps.items() if gap == min(gaps.values()))
+    assert result.rewound_to == nearest
+    back = run_method(config, task, task.params, seed=5, rewind_to=0.0)
+    assert back.rewound_to == max(
+        seen, key=lambda step: (-error(task, seen[step], task.forget), step)
+    )
+
+
+def looked_at(config, task):
+    seen = {}
+    result = run_method(
+        config, task, task.params, 5, on_look=lambda step, params: seen.update({step: params})
+    )
+    return seen, result
+
+
+def error(task, params, examples):
+    logits = np.asarray(task.predict_fn(params, examples.inputs))
+    return float(np.mean(logits.argmax(-1) != examples.labels))
 
 
 def test_other_models_and_seeds_compile_nothing_new(built):

@@ -78,12 +78,12 @@ class TestAnInterruptedRun:
             task_function=f"{own_task}:make", arm="certified", momentum=0.5, steps=30, batch_size=8
         )
 
-    def interrupt(self, config, folder, monkeypatch, **options):
-        """Interrupt a run after its second chunk."""
+    def interrupt(self, config, folder, monkeypatch, chunks=2, **options):
+        """Interrupt a run after so many chunks, the last of which is lost."""
 
         def lap(self, params):
             original(self, params)
-            if len(self.laps) == 2:
+            if len(self.laps) == chunks:
                 raise KeyboardInterrupt
 
         original = Stopwatch.lap
@@ -108,6 +108,31 @@ class TestAnInterruptedRun:
             }
         laps = Ledger(tmp_path / "run", plain_single(paced(own))).read("laps")["seconds"]
         assert len(laps) == 3
+
+    @pytest.mark.usefixtures("promoting")
+    def test_goes_back_as_an_undisturbed_one_does(self, tmp_path, monkeypatch):
+        config = replace(
+            CONFIG, method="scrub_r", arm="plain", scenario="random", momentum=0.0, steps=40,
+            batch_size=8,
+        )  # fmt: skip
+        whole = run_single(config, tmp_path / "whole", progress=False)
+        assert whole.result.rewound_to < 40, "a run that stays shows nothing"
+        self.interrupt(config, tmp_path / "run", monkeypatch, chunks=4)
+        state = tmp_path / "run" / "state"
+        assert read_saved(state).step == 30
+        assert whole.result.rewound_to in [step for step, _ in read_saved(state).looks]
+        resumed = run_single(config, tmp_path / "run", resume=True, progress=False)
+        assert resumed.result.rewound_to == whole.result.rewound_to
+        for a, b in zip(
+            jax.tree.leaves(resumed.result), jax.tree.leaves(whole.result), strict=True
+        ):
+            assert np.asarray(a).tobytes() == np.asarray(b).tobytes()
+        assert [step for step, _ in read_saved(state).looks] == [whole.result.rewound_to]
+        note = f"went back to where it was after {whole.result.rewound_to} of 40 steps"
+        assert whole.study.rows[-1]["note"] == resumed.study.rows[-1]["note"] == note
+        monkeypatch.setattr(Stopwatch, "lap", pytest.fail)
+        again = run_single(config, tmp_path / "run", progress=False)
+        assert again.study.rows == resumed.study.rows
 
     def test_is_not_passed_over(self, own, tmp_path, monkeypatch):
         self.interrupt(own, tmp_path / "run", monkeypatch)

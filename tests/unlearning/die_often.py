@@ -47,6 +47,33 @@ def large(folder):
     return unlearn(folder, fj.methods.neg_grad_plus(0.5), optax.adam(0.05), both, 90)
 
 
+def rewinding(folder):
+    """A run of two classes that goes back to one of its looks."""
+
+    def predict(params, inputs):
+        return jnp.stack([inputs @ params["w"], inputs @ params["v"]], axis=-1)
+
+    def loss(params, example):
+        logits = predict(params, example.inputs[None])[0]
+        return jax.nn.logsumexp(logits) - logits[example.labels]
+
+    rng = np.random.default_rng(0)
+    forget, retain, held_out = (
+        fj.Examples(rng.normal(size=(n, 3)).astype("f"), rng.integers(0, 2, n)) for n in (40, 60, 9)
+    )
+    result = fj.unlearn(
+        loss, {"w": np.array([1, -2, 0.25], "f"), "v": np.zeros(3, "f")}, forget=forget,
+        retain=retain, method=fj.methods.scrub_r(min_steps=1),
+        optimizer=optax.sgd(0.5, momentum=0.9), steps=60, batch_size=6, chunk_size=3,
+        predict_fn=predict, rewind_to=held_out, checkpoint=folder / "state", checkpoint_every=0,
+        resume=True, progress=False,
+    )  # fmt: skip
+    looks = read_saved(folder / "state").looks
+    assert [step for step, error in looks] == [result.rewound_to]
+    assert result.rewound_to < 60
+    return result
+
+
 def unlearn(folder, method, optimizer, feasibility, steps):
     """Linear regression, with a checkpoint after every chunk."""
 
@@ -81,7 +108,7 @@ def command(folder):
 
 
 LONG = 3600
-WHATS = {"small": small, "large": large, "command": command}
+WHATS = {"small": small, "large": large, "rewinding": rewinding, "command": command}
 
 
 def digest(outcome):

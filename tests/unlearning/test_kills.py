@@ -46,7 +46,7 @@ def test_a_run_killed_twice_ends_bit_for_bit_like_an_undisturbed_one(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("what", ["large", "command"])
+@pytest.mark.parametrize("what", ["large", "rewinding", "command"])
 def test_a_run_killed_twenty_times_does_so_too(what, own_task, tmp_path):
     found = die_often(what, 20, 20, tmp_path)
     check(found, 20)

@@ -183,7 +183,7 @@ def test_without_it_the_last_parameters_are_kept():
 def test_the_error_is_a_share_of_the_whole_set():
     rng = np.random.default_rng(0)
     logits = rng.normal(size=(601, 4)).astype(np.float32)
-    labels = rng.integers(0, 4, 601)
+    labels = rng.integers(0, 4, 601).astype(np.uint8)
     error = error_of(lambda params, inputs: inputs, None, (logits, labels))
     assert error == Fraction(int((logits.argmax(-1) != labels).sum()), 601)
 

@@ -34,11 +34,12 @@ def test_a_good_task_is_frozen_and_has_no_reference_by_default():
     good = task()
     assert good.retrained is None
     assert good.forget_true_labels is None
+    assert good.forget_validation is None
     with pytest.raises(AttributeError):
         good.name = "other"  # type: ignore[misc]
 
 
-@pytest.mark.parametrize("name", ["forget", "retain", "validation", "test"])
+@pytest.mark.parametrize("name", ["forget", "retain", "validation", "test", "forget_validation"])
 @pytest.mark.parametrize(
     ("examples", "message"),
     [
