@@ -67,7 +67,7 @@ class Trial(NamedTuple):
 
     Attributes:
       setting: learning rate and confidence.
-      closest: the look closest to the retrained model.
+      closest: the look closest to the retrained model; of a method that goes back, where it went.
       equal_utility: the look that has forgotten the most, of those at which the classes that remain
         have lost at most ``EQUAL_UTILITY`` points of validation accuracy; the original model, at
         step 0, is one of them.
@@ -215,6 +215,9 @@ def _run(run_with, task, reference, original, config, setting, on_look) -> Trial
             run()  # compiles, so that the lap that is timed does not
             watch.restart()
         result = run(on_look=look, watch=watch)
+    for seen in looks:
+        if seen.step == result.rewound_to:  # the method itself says where to stop
+            kept["closest"] = Kept(seen, result.params)
     # A run that was not finite before its first look leaves the original model.
     kept.setdefault("closest", original)
     per_step = watch.typical() / min(config.look_every, config.steps)

@@ -174,3 +174,24 @@ def test_preparation_counts_as_run_time(built, monkeypatch):
 def test_the_confidence_reaches_the_test(trials):
     found, _, _ = trials
     assert found[0].history.kept[0] > found[1].history.kept[0]
+
+
+def test_a_method_that_goes_back_is_kept_where_it_went(built, monkeypatch):
+    results = []
+    monkeypatch.setattr(
+        run_arm_module,
+        "unlearn",
+        lambda *args, **kwargs: results.append(fj.unlearn(*args, **kwargs)) or results[-1],
+    )
+    config = SearchConfig(steps=40, look_every=4, batch_size=32)
+    reference = utility_scores(built.task, built.task.retrained)
+    with jax.numpy_dtype_promotion("standard"):  # Optax's Adam refuses strict promotion
+        (back,) = search(
+            built.task, reference, make_method("scrub_r", 10), None, config, (Setting(0.02),), 0,
+            optimizer="adam",
+        )  # fmt: skip
+    went = results[-1].rewound_to
+    assert back.closest.look.step == went
+    assert back.closest.params is results[-1].params
+    nearest = min(back.looks, key=lambda look: look.gap).step
+    assert went != nearest, "or nothing is told apart here"
