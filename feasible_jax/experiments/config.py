@@ -108,7 +108,7 @@ class RunConfig:
       arm: plain, feasible, or a control.
       confidence: of each test of feasible updates, in (0, 1).
       density: of the random mask, in [0, 1].
-      optimizer: SGD or Adam; the method's own if not given, which is SGD for all but SCRUB.
+      optimizer: SGD or Adam; the method's own if not given, SGD for all but SCRUB and SCRUB+R.
       learning_rate: of the optimizer; mostly 0.1 if not given, see ``pace_of``.
       momentum: of SGD, in [0, 1).
       steps: number of steps; 100 if not given, 1 where the method is one-shot.

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rich.console import Console
 
@@ -70,7 +70,7 @@ def headline(
     datasets: Iterable[str] = ("digits", "fashion_mnist"),
     models: Iterable[str] | None = None,
     smoke: bool = False,
-    **changes: object,
+    **changes: Any,
 ) -> SuiteConfig:
     """The suite behind the headline: what does a mask add to any method, at equal utility?
 
@@ -89,7 +89,7 @@ def headline(
     >>> headline(smoke=True).studies[0].seeds
     2
     """
-    crossed: dict[str, object] = {
+    crossed: dict[str, Any] = {
         "scenarios": SCENARIOS,
         "methods": METHODS,
         "arms": ARMS,
