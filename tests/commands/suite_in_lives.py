@@ -113,41 +113,39 @@ def wait(child, seconds, until=lambda: False):
     return None
 
 
-def early(child, out, rng):
+def early(child, out, rng, whole):
     """The status of a life that ends before a random moment, be it before anything is done."""
-    return wait(child, rng.uniform(0, 6))
+    return wait(child, rng.uniform(0, whole / 4))
 
 
-def further(child, out, rng):
+def further(child, out, rng, whole):
     """The status of a life that ends before it has a new cell, or a random moment after that."""
-    before, begun = len(finished(out)), time.monotonic()
+    before = len(finished(out))
     status = wait(child, LONG, lambda: len(finished(out)) > before)
-    spent = time.monotonic() - begun
-    return wait(child, rng.uniform(0, spent / 8)) if status is None else status
+    return wait(child, rng.uniform(0, whole / 30)) if status is None else status
 
 
-def at_the_page(child, out, rng):
+def at_the_page(child, out, rng, whole):
     """The status of a life that ends before a random moment at which it writes pages."""
     status = wait(child, LONG, lambda: any(out.glob("*/*.png")))
-    return wait(child, rng.uniform(0, 0.3)) if status is None else status
+    return wait(child, rng.uniform(0, whole / 30)) if status is None else status
 
 
-def to_the_end(child, out, rng):
+def to_the_end(child, out, rng, whole):
     """The status of a life that is left alone."""
     return wait(child, LONG)
 
 
 def die(child, number):
-    """Send a signal to a whole suite, and wait until none of its processes is left."""
+    """Send a signal to a whole suite, and wait until none of its processes is left; its status."""
     os.killpg(child, number)
     status = wait(child, LONG)
-    if status != (INTERRUPTED if number == signal.SIGINT else -number):
-        raise SystemExit(f"a life ended with status {status}")
     end = time.monotonic() + 60
     while living := members(child):
         if time.monotonic() > end:
             raise SystemExit(f"still alive: {living}")
         time.sleep(0.01)
+    return status
 
 
 def members(group):
@@ -182,38 +180,42 @@ def check_untouched(before, after):
         raise SystemExit(f"written again, or lost: {changed}")
 
 
-def run_in_lives(out, size, jobs, number, deaths, rng):
+def run_in_lives(out, size, jobs, number, deaths, rng, whole):
     """Run a suite to its end, through so many deaths and, of kills, one more at the page.
+
+    ``whole`` is the number of seconds that an undisturbed run takes.
 
     Returns:
       How many cells and models were finished at each death.
     """
-    kill = number == signal.SIGKILL
+    kill, dead = number == signal.SIGKILL, INTERRUPTED if number == signal.SIGINT else -number
     moments = [early if kill and life % 3 == 2 else further for life in range(deaths)]
     moments += [at_the_page] if kill and deaths else []
     there, stood = {}, []
     for moment in (*moments, to_the_end):
         child = start(out, size, jobs)
-        status = moment(child, out, rng)
+        status = moment(child, out, rng, whole)
         if status is None:
-            die(child, number)
+            status = die(child, number)
             stood.append(len(finished(out)))
-        elif status or moment in (early, further):
-            raise SystemExit(f"a life ended by itself with status {status}: {told_by(out)}")
+        may_end = moment in (at_the_page, to_the_end)  # it may do so just before it is killed
+        if status != dead and not (may_end and status == 0):
+            raise SystemExit(f"a life ended with status {status}: {told_by(out)}")
         check_untouched(there, finished(out))
         there = finished(out)
     return stood
 
 
 def main(size, jobs, name, deaths, seed):
-    here = Path.cwd()
+    here, begun = Path.cwd(), time.monotonic()
     if wait(start(here / "undisturbed", size, 1), LONG) != 0:
         raise SystemExit(f"the undisturbed run failed: {told_by(here / 'undisturbed')}")
+    whole = time.monotonic() - begun
     if not deaths:
         os.environ["MEET"] = str(here / "meet")
         (here / "meet").mkdir()
-    rng = random.Random(seed)
-    stood = run_in_lives(here / "lives", size, jobs, signal.Signals[name], deaths, rng)
+    number, rng = signal.Signals[name], random.Random(seed)
+    stood = run_in_lives(here / "lives", size, jobs, number, deaths, rng, whole)
     written = [line.split() for line in notes_of(here / "lives").read_text().splitlines()]
     print(json.dumps({"stood": stood, "written": written}))
 
