@@ -1,9 +1,12 @@
 """Suites: several studies that answer one question together."""
 
 import multiprocessing
+import os
 import signal
-from collections.abc import Iterable
+import threading
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -166,19 +169,44 @@ def _run_in_parallel(named: dict[str, StudyConfig], folder: Path, jobs: int, con
         for name, study in named.items()
         for scenario in study.scenarios
     ]
-    # Spawned: a forked process inherits threads of XLA that it cannot use. At Ctrl-C they end
-    # without a word, and what they have finished is on disk.
-    context = multiprocessing.get_context("spawn")
-    silent = (signal.SIGINT, signal.SIG_DFL)
     with (
         work_bar(console, "scenarios", len(tasks)) as advance,
-        ProcessPoolExecutor(min(jobs, len(tasks)), context, signal.signal, silent) as pool,
+        _workers(min(jobs, len(tasks))) as pool,
     ):
         running = [pool.submit(_run_scenario, *task) for task in tasks]
         for (study, _, scenario), done in zip(tasks, running, strict=True):
             advance(f"{study.task.dataset}, {study.task.model}, {scenario}", 0)
             done.result()
             advance(f"{study.task.dataset}, {study.task.model}, {scenario}", 1)
+
+
+@contextmanager
+def _workers(count: int) -> Iterator[ProcessPoolExecutor]:
+    """Processes that end with this one: at an error or Ctrl-C at once, for what is done is kept."""
+    others = set(multiprocessing.active_children())
+    # Spawned: a forked process inherits threads of XLA that it cannot use.
+    pool = ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), _begin_worker)
+    try:
+        yield pool
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for worker in set(multiprocessing.active_children()) - others:
+            worker.terminate()
+        raise
+    pool.shutdown()
+
+
+def _begin_worker() -> None:
+    """Ends at Ctrl-C without a word, and with the process that began it, however that ends."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+
+        def end_with_it() -> None:
+            parent.join()
+            os._exit(1)
+
+        threading.Thread(target=end_with_it, daemon=True).start()
 
 
 def _run_scenario(study: StudyConfig, folder: Path, scenario: str) -> None:

@@ -2,8 +2,9 @@
 
 ``python suite_in_lives.py SIZE JOBS SIGNAL DEATHS SEED`` runs the suite twice in the working
 directory: to its end, by one job, in ``undisturbed``; and in ``lives`` by so many jobs, where the
-signal goes to all of its processes at random moments, and it is started again. It prints as JSON
-how much was finished at each death, and who wrote which cell.
+signal goes to all of its processes at random moments, or as in ``SIGKILL-alone`` to the first of
+them, and it is started again. It prints as JSON how much was finished at each death, and who wrote
+which cell.
 
 JAX is imported once and every life is a fork of this process, which therefore must not use JAX
 itself. Workers are spawned and import this file, so that what it does to ``Ledger`` holds in them.
@@ -136,9 +137,9 @@ def to_the_end(child, out, rng, whole):
     return wait(child, LONG)
 
 
-def die(child, number):
-    """Send a signal to a whole suite, and wait until none of its processes is left; its status."""
-    os.killpg(child, number)
+def die(child, number, alone):
+    """Signal a suite, or the first of its processes alone; its status, once none is left."""
+    (os.kill if alone else os.killpg)(child, number)
     status = wait(child, LONG)
     end = time.monotonic() + 60
     while living := members(child):
@@ -180,7 +181,7 @@ def check_untouched(before, after):
         raise SystemExit(f"written again, or lost: {changed}")
 
 
-def run_in_lives(out, size, jobs, number, deaths, rng, whole):
+def run_in_lives(out, size, jobs, number, alone, deaths, rng, whole):
     """Run a suite to its end, through so many deaths and, of kills, one more at the page.
 
     ``whole`` is the number of seconds that an undisturbed run takes.
@@ -196,7 +197,7 @@ def run_in_lives(out, size, jobs, number, deaths, rng, whole):
         child = start(out, size, jobs)
         status = moment(child, out, rng, whole)
         if status is None:
-            status = die(child, number)
+            status = die(child, number, alone)
             stood.append(len(finished(out)))
         may_end = moment in (at_the_page, to_the_end)  # it may do so just before it is killed
         if status != dead and not (may_end and status == 0):
@@ -214,8 +215,9 @@ def main(size, jobs, name, deaths, seed):
     if not deaths:
         os.environ["MEET"] = str(here / "meet")
         (here / "meet").mkdir()
-    number, rng = signal.Signals[name], random.Random(seed)
-    stood = run_in_lives(here / "lives", size, jobs, number, deaths, rng, whole)
+    number, rng = signal.Signals[name.removesuffix("-alone")], random.Random(seed)
+    alone = name.endswith("-alone")
+    stood = run_in_lives(here / "lives", size, jobs, number, alone, deaths, rng, whole)
     written = [line.split() for line in notes_of(here / "lives").read_text().splitlines()]
     print(json.dumps({"stood": stood, "written": written}))
 

@@ -94,9 +94,17 @@ def test_two_jobs_at_work_at_once_come_to_the_same_as_one(tmp_path):
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_every_worker_and_the_suite_goes_on(tmp_path):
-    found = in_lives(tmp_path, "large", 2, "SIGINT", 3)
+@pytest.mark.parametrize("signal", ["SIGINT", "SIGINT-alone"])
+def test_ctrl_c_ends_every_worker_and_the_suite_goes_on(signal, tmp_path):
+    found = in_lives(tmp_path, "large", 2, signal, 3)
     check(tmp_path, found)
     assert len(found["stood"]) == 3
     told = (tmp_path / "lives.told").read_text()
     assert told.count("Interrupted. To go on where it stopped: feasible-jax benchmark") == 3, told
+
+
+@pytest.mark.slow
+def test_no_worker_outlives_the_process_that_began_it(tmp_path):
+    found = in_lives(tmp_path, "large", 2, "SIGKILL-alone", 3)
+    check(tmp_path, found)
+    assert len(found["stood"]) >= 3
