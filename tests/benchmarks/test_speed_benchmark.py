@@ -1,0 +1,47 @@
+import importlib
+import json
+from pathlib import Path
+
+import jax
+import pytest
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+@pytest.fixture
+def speed(monkeypatch):
+    """The script, with the import path and the JAX settings that it has."""
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        yield importlib.import_module("speed")
+
+
+def test_a_smoke_run_writes_everything_and_does_nothing_twice(
+    speed, tmp_path, monkeypatch, quick_compilation
+):
+    options = speed.Options(
+        folder=tmp_path / "runs", variants=("base", "soft_momentum", "certified"), seeds=1,
+        smoke=True, results=tmp_path / "r.json", table=tmp_path / "t.md",
+    )  # fmt: skip
+    speed.main(options)
+    rows = {row["variant"]: row for row in json.loads((tmp_path / "r.json").read_text())["rows"]}
+    assert list(rows) == ["original", "retrained", "base", "soft_momentum", "certified"]
+    assert [look["step"] for look in rows["base"]["looks"]] == [0, 2, 4]
+    assert rows["base"]["looks"][-1]["forget"] == rows["base"]["forget"]
+    assert rows["base"]["accepted"] is None
+    assert 0 <= rows["certified"]["accepted"] <= 1
+    for row in list(rows.values())[2:]:
+        useful = [row["looks"][0]["forget"], row["forget"]]
+        assert row["useful_forget"] <= max(useful)
+    text = (tmp_path / "t.md").read_text()
+    assert "| soft mask, momentum 0.9, rate 1 |" in text
+    monkeypatch.setattr(speed, "_row", pytest.fail)
+    speed.main(options)
+    assert (tmp_path / "t.md").read_text() == text
+
+
+def test_the_committed_page_is_made_of_the_committed_rows(monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    report = importlib.import_module("speed_report")
+    data = json.loads((BENCHMARKS / "results" / "speed.json").read_text())
+    assert report.page(data) == (BENCHMARKS.parent / "docs" / "speed_benchmark.md").read_text()
