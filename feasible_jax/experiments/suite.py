@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,6 +140,7 @@ def run_suite(
 
     Raises:
       ValueError, FileNotFoundError: as ``run_study`` does, for any study, before the first one.
+      ChildProcessError: if a worker is ended from outside.
 
     >>> run_suite(SuiteConfig(()), Path("/tmp")).studies
     {}
@@ -188,11 +190,16 @@ def _workers(count: int) -> Iterator[ProcessPoolExecutor]:
     pool = ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), _begin_worker)
     try:
         yield pool
-    except BaseException:
+    except BaseException as error:
         pool.shutdown(wait=False, cancel_futures=True)
         for worker in set(multiprocessing.active_children()) - others:
             worker.terminate()
-        raise
+        if not isinstance(error, BrokenProcessPool):
+            raise
+        raise ChildProcessError(
+            "a worker was ended from outside, as happens where memory runs out. What is finished "
+            "is on disk: run the same again, with fewer jobs if memory is short."
+        ) from error
     pool.shutdown()
 
 

@@ -1,3 +1,4 @@
+import os
 from dataclasses import replace
 
 import pytest
@@ -6,7 +7,7 @@ from rich.console import Console
 from feasible_jax.experiments import study as study_module
 from feasible_jax.experiments.arms import ARMS, METHODS, make_method
 from feasible_jax.experiments.suite import ARMS as SUITE_ARMS
-from feasible_jax.experiments.suite import COMPARISON, SuiteConfig, headline, run_suite
+from feasible_jax.experiments.suite import COMPARISON, SuiteConfig, _workers, headline, run_suite
 from feasible_jax.experiments.suite import METHODS as SUITE_METHODS
 from feasible_jax.methods.one_shot import is_one_shot
 
@@ -88,3 +89,9 @@ def test_mistakes_are_found_before_anything_runs(suite, tmp_path):
     with pytest.raises(ValueError, match="no method named 'magic'"):
         run_suite(SuiteConfig((suite.studies[0], other)), tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_worker_that_dies_is_told_of_and_what_to_do():
+    with pytest.raises(ChildProcessError, match="run the same again, with fewer jobs"):  # noqa: SIM117
+        with _workers(1) as pool:
+            pool.submit(os._exit, 1).result()
