@@ -1,18 +1,20 @@
-"""Write the headline's data, its page in the docs and the README's section from a finished suite.
+"""Write the headline's data, its page in the docs and the README's section from finished suites.
 
     feasible-jax benchmark --suite headline --out headline
-    python benchmarks/headline_results.py headline "What a reader should know of the run."
+    python benchmarks/headline_results.py --note "What a reader should know of it." headline
     python benchmarks/headline_results.py            # from the data that is committed
 
-Every figure comes from the suite's ``results.json``, rounded to six digits.
+Every figure comes from the ``results.json`` of the suites, which ran on different datasets or
+models, rounded to six digits.
 """
 
 import datetime
 import json
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import tyro
 from moments_results import machine
 
 from feasible_jax.report.headline.tables import headline_tables
@@ -33,13 +35,13 @@ README = ROOT / "README.md"
 START, END = "<!-- headline -->", "<!-- end of headline -->"
 
 
-def main(folder: Path | None, note: str = "") -> None:
+def main(folders: Sequence[Path], note: str = "") -> None:
     """Write data, page, pictures and section; nothing, if the README has no place for it."""
     before, after = _around_section()
-    if folder is not None:
+    if folders:
         today = datetime.date.today().isoformat()
         about = {"machine": machine(), "date": today, "note": note}
-        found = about | rounded(read_headline(folder)._asdict())
+        found = about | rounded(joined([read_headline(folder) for folder in folders])._asdict())
         write_atomically(DATA, (json.dumps(found, separators=(",", ":")) + "\n").encode())
     found = json.loads(DATA.read_text())
     headline = Headline(**{name: found[name] for name in Headline._fields})
@@ -48,7 +50,8 @@ def main(folder: Path | None, note: str = "") -> None:
     STATIC.mkdir(parents=True, exist_ok=True)
     for picture in pictures:
         write_atomically(STATIC / f"headline-{picture.file}", picture.data)
-    made = f"`{headline.command}`\n\n{_circumstances(found)}"
+    commands = "\n".join(f"    {command}" for command in headline.command.splitlines())
+    made = f"{commands}\n\n{_circumstances(found)}"
     text = markdown(headline, tables, pictures, "_static/headline-")
     write_atomically(PAGE, f"# What a mask adds to any method\n\n{made}\n\n{text}".encode())
     section = [
@@ -58,6 +61,16 @@ def main(folder: Path | None, note: str = "") -> None:
         "", END,
     ]  # fmt: skip
     write_atomically(README, (before + "\n".join(section) + after).encode())
+
+
+def joined(suites: Sequence[Headline]) -> Headline:
+    """Several suites as one: their rows one after the other, a line each for their commands."""
+    names = [name for suite in suites for name in suite.studies]
+    if len(set(names)) < len(names):
+        raise SystemExit(f"two suites hold the same dataset and model, of {', '.join(names)}.")
+    lists = ("closest", "equal_utility", "fronts", "studies")
+    rows = {name: [row for suite in suites for row in getattr(suite, name)] for name in lists}
+    return Headline(**rows, command="\n".join(suite.command for suite in suites))
 
 
 def _around_section() -> tuple[str, str]:
@@ -86,8 +99,15 @@ def rounded(value: Any) -> Any:
     return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
+def _command_line(folders: tyro.conf.Positional[tuple[Path, ...]] = (), note: str = "") -> None:
+    """Write data, page, pictures and section.
+
+    Args:
+      folders: of the suites; none to take the data that is committed.
+      note: what a reader should know of the runs.
+    """
+    main(folders, note)
+
+
 if __name__ == "__main__":
-    if len(sys.argv) > 3:
-        raise SystemExit(__doc__)
-    given, about = ([*sys.argv[1:], "", ""])[:2]
-    main(Path(given) if given else None, about)
+    tyro.cli(_command_line)

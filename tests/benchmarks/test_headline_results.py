@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from feasible_jax.report.headline.write_headline import Headline, write_headline
+from feasible_jax.report.headline.write_headline import Headline, read_headline, write_headline
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "headline_results.py"
 
@@ -43,7 +43,7 @@ def suite(tmp_path):
 
 def test_data_page_and_section_come_from_the_suite(script, suite):
     script.README.write_text(f"before\n{script.START}\nwhat was there\n{script.END}\nafter\n")
-    script.main(suite, "Beside other work.")
+    script.main([suite], "Beside other work.")
     text = script.README.read_text()
     assert text.startswith("before\n")
     assert text.endswith("\nafter\n")
@@ -52,13 +52,13 @@ def test_data_page_and_section_come_from_the_suite(script, suite):
     assert (script.README.parent / "docs/_static/headline-gains.png").is_file()
     assert "docs/_static/headline-gains.png" in text
     page = script.PAGE.read_text()
-    assert "`feasible-jax benchmark --out x`" in page
+    assert "    feasible-jax benchmark --out x\n" in page
     assert "Beside other work." in page
     assert "{" not in page
     assert json.loads(script.DATA.read_text())["closest"][0]["avg_gap"] == 0.333333
 
     script.PAGE.unlink()
-    script.main(None)  # the same from the data that is kept
+    script.main([])  # the same from the data that is kept
     assert script.PAGE.read_text() == page
     assert script.README.read_text() == text
 
@@ -66,7 +66,23 @@ def test_data_page_and_section_come_from_the_suite(script, suite):
 def test_nothing_is_written_where_the_readme_has_no_place_for_it(script, suite):
     script.README.write_text("no marks")
     with pytest.raises(SystemExit, match="no section between"):
-        script.main(suite)
+        script.main([suite])
     assert script.README.read_text() == "no marks"
     assert not script.DATA.exists()
     assert not script.PAGE.exists()
+
+
+def test_suites_on_different_data_are_one(script, suite, tmp_path):
+    script.README.write_text(f"{script.START}{script.END}")
+    there = read_headline(suite)
+    other = [row | {"dataset": "faces"} for row in there.closest]
+    write_headline(Headline(other, other, [], ["faces-mlp"], "another"), tmp_path / "other")
+    script.main([suite, tmp_path / "other"])
+    found = json.loads(script.DATA.read_text())
+    assert [row["dataset"] for row in found["closest"]] == ["digits"] * 4 + ["faces"] * 4
+    assert found["studies"] == ["digits-mlp", "faces-mlp"]
+    page = script.PAGE.read_text()
+    assert "    feasible-jax benchmark --out x\n    another\n" in page
+    assert "1 method on digits with mlp and faces with mlp; 1 scenario, 2 seeds" in page
+    with pytest.raises(SystemExit, match="the same dataset and model"):
+        script.main([suite, suite])

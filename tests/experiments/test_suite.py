@@ -92,6 +92,6 @@ def test_mistakes_are_found_before_anything_runs(suite, tmp_path):
 
 
 def test_a_worker_that_dies_is_told_of_and_what_to_do():
-    with pytest.raises(ChildProcessError, match="run the same again, with fewer jobs"):  # noqa: SIM117
-        with _workers(1) as pool:
-            pool.submit(os._exit, 1).result()
+    told = pytest.raises(ChildProcessError, match="run the same again, with fewer jobs")
+    with told, _workers(1) as pool:
+        pool.submit(os._exit, 1).result()

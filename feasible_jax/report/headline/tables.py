@@ -37,8 +37,8 @@ def headline_tables(closest: Rows, equal_utility: Rows) -> list[TextTable]:
       equal_utility: likewise, each kept where it has forgotten the most at equal utility.
 
     Returns:
-      Gains at equal utility by scenario, the same by method, Avg. Gap, verdicts, cost, and what was
-      aimed at.
+      Gains at equal utility by scenario, the same by dataset where there are several and by method,
+      Avg. Gap, verdicts, cost, and what was aimed at.
 
     >>> headline_tables([], [])
     []
@@ -46,6 +46,7 @@ def headline_tables(closest: Rows, equal_utility: Rows) -> list[TextTable]:
     forgotten = gains(equal_utility, "unlearning_accuracy")
     tables = [
         _gain_table(forgotten, equal_utility),
+        _data_table(forgotten),
         _method_table(forgotten, equal_utility, closest),
         _gap_table(closest),
         _verdict_table(forgotten, gains(closest, "avg_gap")),
@@ -77,6 +78,21 @@ def _gain_table(forgotten: list[Gain], equal_utility: Rows) -> TextTable:
         "plain form, TA lost against the original model, of the classes that remain; the last "
         "column is the share of runs that have lost more than half a point of it on test data.",
         ("Arm", *map(scenario_title, scenarios), "All", "TA gained", "TA lost", "over 0.5"),
+        tuple(rows),
+    )
+
+
+def _data_table(forgotten: list[Gain]) -> TextTable:
+    data = list(dict.fromkeys((gain.dataset, gain.model) for gain in forgotten))
+    rows = [
+        (arm, *(_interval(over_configurations([g for g in some if g[:2] == on])) for on in data))
+        for arm, some in arms_of(forgotten).items()
+        if len(data) > 1
+    ]
+    return TextTable(
+        "The same, by dataset and model",
+        "Gains over the plain form as above, each column over its own methods and scenarios.",
+        ("Arm", *(f"{dataset}, {model}" for dataset, model in data)),
         tuple(rows),
     )
 

@@ -152,11 +152,9 @@ def lead(headline: Headline) -> str:
         return "Nothing has been run."
     alone = (*REFERENCES, *never_masked(headline.equal_utility))
     masked = [row for row in headline.equal_utility if row["method"] not in alone]
-    counted = {name: len({row[name] for row in masked}) for name in ("method", "scenario", "seed")}
-    data = {(row["dataset"], row["model"]) for row in masked}
-    where = ", ".join(f"{dataset} with {model}" for dataset, model in sorted(data))
-    counts = ", ".join(f"{number} {name}s" for name, number in counted.items())
-    what = f"{counts}, on {where}"
+    counted = {name: len({row[name] for row in masked}) for name in ("scenario", "seed")}
+    counts = ", ".join(_count(number, name) for name, number in counted.items())
+    what = f"{_methods_on_data(masked)}; {counts}"
     found = []
     for arm, ours in arms_of(some).items():
         interval = over_configurations(ours)
@@ -164,6 +162,22 @@ def lead(headline: Headline) -> str:
             half = "" if interval.half_width is None else f" ± {interval.half_width:.1f}"
             found.append(f"{arm} {interval.mean:+.1f}{half}")
     return f"{what}. Points of unlearning accuracy gained at equal utility: {', '.join(found)}."
+
+
+def _methods_on_data(rows: list[dict[str, Any]]) -> str:
+    """How many methods ran on what: data on which as many did are named together."""
+    methods: dict[str, set[str]] = {}
+    for row in rows:
+        where = f"{row['dataset']} with {row['model']}"
+        methods.setdefault(where, set()).add(row["method"])
+    alike: dict[int, list[str]] = {}
+    for where, some in methods.items():
+        alike.setdefault(len(some), []).append(where)
+    return ", ".join(f"{_count(n, 'method')} on {' and '.join(d)}" for n, d in alike.items())
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
 def draw_headline(headline: Headline) -> list[Shown]:

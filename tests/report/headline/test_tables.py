@@ -84,3 +84,16 @@ def test_what_nothing_masks_is_a_row_to_compare_with_and_in_no_mean(rows):
     for after in headline_tables(rows, rows):
         others = [row for row in after.rows if row[0] != "SSD"]
         assert others == list(before[after.title].rows), after.title
+
+
+def test_several_datasets_have_a_column_each(rows):
+    titles = [found.title for found in headline_tables(rows, rows)]
+    assert "The same, by dataset and model" not in titles
+    rows += [
+        row | {"dataset": "faces", "model": "cnn", "unlearning_accuracy": 10.0 + row["seed"]}
+        for row in rows
+    ]
+    found, cells = table(rows, "The same, by dataset and model")
+    assert found.head == ("Arm", "digits, mlp", "faces, cnn")
+    assert cells["feasible"]["digits, mlp"].startswith("+6.0 ±")
+    assert cells["feasible"]["faces, cnn"] == "+0.0 ± 0.0"

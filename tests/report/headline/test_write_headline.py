@@ -39,8 +39,15 @@ def test_the_page_holds_all_and_nothing_from_elsewhere(headline, tmp_path):
 
 def test_the_lead_counts_and_sums_up(headline):
     text = lead(headline)
-    assert text.startswith("2 methods, 2 scenarios, 5 seeds, on digits with mlp.")
+    assert text.startswith("2 methods on digits with mlp; 2 scenarios, 5 seeds. Points")
     assert "feasible +6.0 ±" in text
+
+
+def test_the_lead_tells_on_which_data_fewer_methods_ran(rows):
+    fewer = [row | {"dataset": "faces"} for row in rows if row["method"] != "SalUn"]
+    as_many = [row | {"model": "cnn"} for row in rows]
+    text = lead(Headline([], [*rows, *fewer, *as_many], [], [], ""))
+    assert text.startswith("2 methods on digits with mlp and digits with cnn, 1 method on faces")
 
 
 def test_pictures_have_a_panel_a_scenario_and_a_method(rows):
