@@ -4,10 +4,10 @@
     python benchmarks/speed.py --folder speed --report-only
     python benchmarks/speed.py --folder /tmp/smoke --smoke
 
-Every variant takes as many steps on the same task and changes one thing: larger steps, which the
-price brakes, a soft mask, momentum under the mask, an adaptive price, retain descent in the same
-step, a certificate. Nothing is chosen by what comes out. Finished runs and trained models are kept
-in the folder, and a run that was stopped goes on where it was.
+Every variant takes as many steps on the same task: larger steps, which the price brakes, a soft
+mask, momentum under the mask, an adaptive price, retain descent in the same step, a certificate,
+and some of these together. Nothing is chosen by what comes out. Finished runs and trained models
+are kept in the folder, and a run that was stopped goes on where it was.
 """
 
 import warnings
@@ -125,7 +125,9 @@ def main(options: Options) -> None:
     if options.smoke:
         config = TaskConfig(train_size=150, validation_size=50, test_size=50, epochs=3)
         limits = Limits(steps=4, look_every=2, batch_size=8)
-    ledger = Ledger(options.folder, {"task": plain(config), "limits": plain(limits)})
+    variants = {name: [v for v in each if not callable(v)] for name, each in VARIANTS.items()}
+    settings = {"task": plain(config), "limits": plain(limits), "variants": variants}
+    ledger = Ledger(options.folder, settings)
     runs = [(seed, name) for seed in range(options.seeds) for name in options.variants]
     if not options.report_only:
         with Progress() as progress:

@@ -44,8 +44,8 @@ def page(data: dict[str, Any]) -> str:
         "`coordinatewise(curvature=...)` keeps utility, and forgets slowly. Here gradient ascent "
         "forgets a random tenth of Fashion-MNIST (6,000 training images, the built-in CNN) in "
         f"{limits['steps']} steps with batches of {limits['batch_size']}, tests at a confidence "
-        f"of {limits['confidence']:g} and a price of 1000 where none is named; each row changes "
-        "what it says. Accuracies in percent after all steps, and the lowest forget accuracy at a "
+        f"of {limits['confidence']:g} and a price of 1000 where none is named; each row says what "
+        "it changes. Accuracies in percent after all steps, and the lowest forget accuracy at a "
         "look whose validation accuracy lies at most half a point below the original model's. "
         f"Certificates have a tolerance of {limits['tolerance']:g} nats a step. Means over "
         f"{seeds} seeds, with 95% Student intervals. No row was chosen by its outcome.",

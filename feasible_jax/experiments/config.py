@@ -47,7 +47,8 @@ class SearchConfig:
     the same proportions, around its own rate as these lie around 0.1.
 
     Attributes:
-      learning_rates: of SGD, each tried for the full number of steps.
+      learning_rates: of SGD, or in proportion of another optimizer, each tried for the full number
+        of steps.
       confidences: of the tests of feasible updates, each in (0, 1); the trials of an arm that tests
         take them in turn, so that a second hyper-parameter buys it no further trials.
       steps: steps of a run.

@@ -2,10 +2,11 @@
 
 import numpy as np
 
+from feasible_jax.data import Split
 from feasible_jax.unlearning.task import Examples, Task
 
 
-def held_out_like_forget(task: Task, seed: int = 0) -> Examples:
+def held_out_like_forget(task: Task | Split, seed: int = 0) -> Examples:
     """Validation examples whose labels are as frequent as those of the forget set.
 
     Those of ``task.forget_validation``, as they are, where the task has such. Else validation
@@ -15,7 +16,7 @@ def held_out_like_forget(task: Task, seed: int = 0) -> Examples:
     labels, these have wrong ones too, each pair of true and wrong label as often as there.
 
     Args:
-      task: its forget set and its validation set are looked at.
+      task: its forget set and its validation set are looked at, so that a ``Split`` will do.
       seed: decides which examples; the same seed, the same examples.
 
     Returns:

@@ -23,7 +23,7 @@ class Setting(NamedTuple):
     """What a search varies.
 
     Attributes:
-      learning_rate: of SGD.
+      learning_rate: of the method's optimizer.
       confidence: of the tests, in (0, 1); None for arms that test nothing.
     """
 
@@ -215,13 +215,16 @@ def _run(run_with, task, reference, original, config, setting, on_look) -> Trial
             run()  # compiles, so that the lap that is timed does not
             watch.restart()
         result = run(on_look=look, watch=watch)
-    for seen in looks:
-        if seen.step == result.rewound_to:  # the method itself says where to stop
-            kept["closest"] = Kept(seen, result.params)
+    if result.rewound_to is not None:  # the method itself says where to go back to
+        back = _look(task, result.params, reference, result.rewound_to)
+        kept["closest"] = Kept(back, result.params)
     # A run that was not finite before its first look leaves the original model.
     kept.setdefault("closest", original)
     per_step = watch.typical() / min(config.look_every, config.steps)
     timed = {name: k._replace(seconds=k.look.step * per_step) for name, k in kept.items()}
+    if result.rewound_to is not None:  # at the end of all steps
+        all_steps = len(result.history.kept) * per_step
+        timed["closest"] = timed["closest"]._replace(seconds=all_steps)
     note = result.stop.reason if result.stop is not None else None
     return Trial(
         setting, **timed, looks=tuple(looks), history=result.history, note=note,

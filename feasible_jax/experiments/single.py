@@ -5,12 +5,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from feasible_jax.experiments.arms import ARMS, make_feasibility, make_method
+from feasible_jax.experiments.build_task import divide
 from feasible_jax.experiments.config import (
     SingleConfig,
     check_positive,
     check_rates,
     plain_single,
 )
+from feasible_jax.experiments.held_out import held_out_like_forget
 from feasible_jax.experiments.ledger import Ledger, check_folder
 from feasible_jax.experiments.outcome import (
     Label,
@@ -95,7 +97,8 @@ def run_single(
             f"momentum={config.momentum} is SGD's: leave it out with {pace.optimizer}."
         )
     make_feasibility(config.arm, config.density)
-    make_method(config.method, 10)
+    if make_method(config.method, 10).rewinds and config.task_function is None:
+        held_out_like_forget(divide(config.task, config.scenario, config.seed)[1])
     settings, state = plain_single(config), Path(folder) / "state"
     check_folder(folder, settings)
     _check_interrupted(state, resume)

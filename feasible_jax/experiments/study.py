@@ -9,6 +9,7 @@ from rich.console import Console
 from feasible_jax.experiments.arms import ARMS, make_feasibility, make_method, pace_of
 from feasible_jax.experiments.build_task import BuiltTask, build_task, divide
 from feasible_jax.experiments.config import StudyConfig, check_study
+from feasible_jax.experiments.held_out import held_out_like_forget
 from feasible_jax.experiments.ledger import Ledger, plain
 from feasible_jax.experiments.outcome import (
     Label,
@@ -56,10 +57,10 @@ def run_study(config: StudyConfig, folder: Path, console: Console | None = None)
     """Run, or go on with, a study.
 
     For each scenario and seed, the original and the retrained model are trained and evaluated, then
-    every method runs in every arm. The first seed searches learning rate and confidence, the others
-    take them over; each run is kept at its best look at the validation set. Finished cells are
-    written to ``folder`` as they come, and a second call with the same settings takes them from
-    there.
+    every method runs in every arm, and those of the comparison in the plain one. The first seed
+    searches learning rate and confidence, the others take them over; each run is kept at its best
+    look at the validation set. Finished cells are written to ``folder`` as they come, and a second
+    call with the same settings takes them from there.
 
     Args:
       config: what to cross.
@@ -105,12 +106,13 @@ def run_study(config: StudyConfig, folder: Path, console: Console | None = None)
 def check_names(config: StudyConfig) -> None:
     """Raise for names that are unknown and settings that do not fit the data."""
     check_study(config)
-    for method in (*config.methods, *config.comparison):
-        make_method(method, 10)
+    methods = [make_method(name, 10) for name in (*config.methods, *config.comparison)]
     for arm in config.arms:
         make_feasibility(arm)
     for scenario in config.scenarios:
-        divide(config.task, scenario)
+        _, split = divide(config.task, scenario)
+        if any(method.rewinds for method in methods):
+            held_out_like_forget(split)
 
 
 def run_scenario(

@@ -140,7 +140,7 @@ def run_suite(
 
     Raises:
       ValueError, FileNotFoundError: as ``run_study`` does, for any study, before the first one.
-      ChildProcessError: if a worker is ended from outside.
+      ChildProcessError: if a worker is killed or crashes.
 
     >>> run_suite(SuiteConfig(()), Path("/tmp")).studies
     {}
@@ -197,8 +197,8 @@ def _workers(count: int) -> Iterator[ProcessPoolExecutor]:
         if not isinstance(error, BrokenProcessPool):
             raise
         raise ChildProcessError(
-            "a worker was ended from outside, as happens where memory runs out. What is finished "
-            "is on disk: run the same again, with fewer jobs if memory is short."
+            "a worker ended without a word: it was killed, ran out of memory, or crashed. What is "
+            "finished is on disk: run the same again, with fewer jobs if memory is short."
         ) from error
     pool.shutdown()
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from feasible_jax.unlearning.files import sync, writing
 from feasible_jax.unlearning.interrupts import uninterrupted
-from feasible_jax.unlearning.processes import on_first_process, summed
+from feasible_jax.unlearning.processes import first_says, on_first_process, summed
 
 _MANIFEST = "manifest.json"  # leaves and checksums, beside Orbax's own folder
 _ARRAYS = "arrays"
@@ -134,6 +134,7 @@ def clear_up(path: Path) -> None:
     Raises:
       FileExistsError: if something other than a checkpoint is at ``path``.
     """
+    first_says(True)  # nobody is still looking at what is renamed now
     on_first_process(lambda: _clear_up(path))
 
 

@@ -101,7 +101,10 @@ def sync(path: Path) -> None:
 
 
 def _clear_up(path: Path) -> None:
-    """Remove what writers that are dead left beside a file; one that lives may be at it now."""
+    """Remove what writers that are dead left beside a file; one that lives may be at it now.
+
+    All are taken for writers on this host.
+    """
     for aside in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
         writer = aside.name.split(".")[-2]
         if writer.isdigit() and not _lives(int(writer)):

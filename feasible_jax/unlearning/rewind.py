@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.experimental import multihost_utils
 
 from feasible_jax.unlearning.fingerprint import fingerprint
 from feasible_jax.unlearning.host import to_host
@@ -43,7 +45,8 @@ class Rewind:
     Args:
       wanted: the error, a share in [0, 1]; or the held-out examples, pairs ``(inputs, labels)``.
       predict_fn: ``(params, inputs) -> (B, num_classes)`` logits.
-      forget: the forget set, pairs ``(inputs, labels)``.
+      forget: the forget set, pairs ``(inputs, labels)``; like the held-out examples it is copied to
+        the memory of the host, of every host where there are several.
 
     Raises:
       ValueError: if the error is no share, the examples are none or no pairs or unlike those of the
@@ -70,11 +73,19 @@ class Rewind:
                 "rewind_to needs a forget set of pairs (inputs, integer labels), such as "
                 "fj.Examples: with others, keep the parameters you want in on_chunk."
             )
+        self._held_out = None
         if self._wanted is None:
             _check_held_out(wanted, forget)
-        self._held_out = wanted
+            self._held_out = _on_host(wanted)
+        self._predict_fn = predict_fn
         self._error = partial(error_of, predict_fn)
-        self._forget = forget
+        self._forget = _on_host(forget)
+
+    def check(self, params: Any) -> None:
+        """Raise now what measuring an error would raise after a chunk, or at the very end."""
+        held_out = [] if self._held_out is None else [self._held_out]
+        for inputs, labels in (self._forget, *held_out):
+            jax.eval_shape(partial(_wrong, self._predict_fn), params, inputs[:1], labels[:1])
 
     def look(self, looks: tuple[Look, ...], state: LoopState) -> tuple[Look, ...]:
         """The looks to keep, now that the run has come to this state."""
@@ -143,7 +154,19 @@ def _share(wanted: Any) -> Fraction:
             f"rewind_to={wanted!r}: give an error of the forget set in [0, 1], or held-out "
             "examples, a pair (inputs, integer labels)."
         )
-    return Fraction(float(wanted))
+    return Fraction(str(wanted + 0))  # the number that was written: 0.1 is a tenth
+
+
+def _on_host(examples: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Both arrays whole, so that they meet parameters wherever those lie."""
+
+    def whole(leaf):
+        if not isinstance(leaf, jax.Array) or leaf.is_fully_addressable:
+            return np.asarray(leaf)
+        return np.asarray(multihost_utils.process_allgather(leaf, tiled=True))
+
+    inputs, labels = map(whole, examples)
+    return inputs, labels
 
 
 def _check_held_out(examples: Any, forget: Any) -> None:

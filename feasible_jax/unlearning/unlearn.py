@@ -237,6 +237,8 @@ def unlearn(
     _check_certifying(certify_batch_size, patience)
     _check_checkpoint(checkpoint, checkpoint_every, resume)
     rewind = None if rewind_to is None else Rewind(rewind_to, predict_fn, sets["forget"])
+    if rewind is not None:
+        rewind.check(params)
 
     used = {objective.data for objective in method.objectives} | set(needs) | set(certified)
     if {"forget", "retain"} <= used & set(data):

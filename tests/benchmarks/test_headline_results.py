@@ -83,6 +83,6 @@ def test_suites_on_different_data_are_one(script, suite, tmp_path):
     assert found["studies"] == ["digits-mlp", "faces-mlp"]
     page = script.PAGE.read_text()
     assert "    feasible-jax benchmark --out x\n    another\n" in page
-    assert "1 method on digits with mlp and faces with mlp; 1 scenario, 2 seeds" in page
+    assert "1 method, 1 scenario, 2 seeds, on digits with mlp and faces with mlp." in page
     with pytest.raises(SystemExit, match="the same dataset and model"):
         script.main([suite, suite])

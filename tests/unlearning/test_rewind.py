@@ -37,7 +37,7 @@ def run(wanted, steps=10, **kwargs):
         settings.pop("loss", loss),
         retain=FORGET,
         steps=steps,
-        batch_size=2,
+        batch_size=settings.pop("batch_size", 2),
         rewind_to=wanted,
         progress=False,
         **settings,
@@ -95,7 +95,15 @@ def assert_same(one, other):
 @pytest.mark.parametrize(
     ("wanted", "steps"),
     # After 2, 4, ..., 10 steps the errors are 1/5, 2/5, 3/5, 4/5, 4/5.
-    [(0, 2), (0.2, 2), (jnp.float32(0.33), 4), (np.float32(0.55), 6), (0.8, 10), (1.0, 10)],
+    [
+        (0, 2),
+        (0.2, 2),
+        (0.7, 8),
+        (jnp.float32(0.33), 4),
+        (np.float32(0.55), 6),
+        (0.8, 10),
+        (1.0, 10),
+    ],
 )
 def test_a_run_goes_back_to_the_look_nearest_to_the_error_wanted(wanted, steps):
     result = run(wanted)
@@ -162,6 +170,32 @@ def test_what_is_gone_back_to_lies_on_the_mesh_as_before():
     assert result.rewound_to == 4
     assert result.params.sharding.is_equivalent_to(spread, 1)
     np.testing.assert_array_equal(result.params, np.full(8, -2))
+
+
+@pytest.mark.parametrize("explicit", [True, False])
+@pytest.mark.parametrize("wanted", [0.4, "examples"])
+def test_sets_may_lie_on_a_mesh_or_on_one_device_of_it(wanted, explicit):
+    kind = (jax.sharding.AxisType.Explicit if explicit else jax.sharding.AxisType.Auto,)
+    mesh = jax.make_mesh((8,), ("x",), axis_types=kind)
+    rows = NamedSharding(mesh, PartitionSpec("x"))
+    forget = fj.Examples(np.tile(INPUTS, 64), np.zeros(320, int))  # more than are measured at once
+    forget = jax.tree.map(lambda leaf: jax.device_put(leaf, rows), forget)
+    examples = jax.device_put(held_out(1, 2), jax.devices()[1])
+    given = {
+        "params": jax.device_put(jnp.float32(0), NamedSharding(mesh, PartitionSpec())),
+        "forget": forget, "batch_sharding": rows, "batch_size": 8,
+    }  # fmt: skip
+    result = run(examples if wanted == "examples" else wanted, **given)
+    assert result.rewound_to == 4
+
+
+def test_what_cannot_be_measured_is_told_of_before_the_first_step():
+    def of_wide_inputs(b, inputs):
+        return predict(b, inputs) @ jnp.ones((3, 2))
+
+    for wanted in (0.4, held_out(1, 2)):
+        with pytest.raises(TypeError):
+            run(wanted, predict_fn=of_wide_inputs, on_chunk=never)
 
 
 def test_the_last_chunk_is_looked_at_though_it_is_not_full():

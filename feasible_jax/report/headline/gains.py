@@ -89,17 +89,28 @@ def configuration_of(row: dict[str, Any]) -> tuple[str, str, str, str]:
     return row["dataset"], row["model"], row["scenario"], row["method"]
 
 
-def never_masked(rows: Iterable[dict[str, Any]]) -> list[str]:
-    """The methods that ran in the plain arm alone: rows to compare with.
+def set_apart(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows, where methods that ran plain alone have an arm of their own, called like them.
 
-    >>> never_masked([dict(method="SSD", arm="plain"), dict(method="original", arm="reference")])
-    ['SSD']
+    So nothing is averaged over them and methods that ran in other arms too.
+
+    >>> about = dict(dataset="digits", model="mlp", method="SSD", arm="plain")
+    >>> set_apart([about])[0]["arm"], set_apart([about, about | dict(arm="feasible")])[0]["arm"]
+    ('SSD', 'plain')
     """
-    arms: dict[str, set[str]] = {}
+    arms: dict[tuple, set[str]] = {}
     for row in rows:
-        if row["method"] not in REFERENCES:
-            arms.setdefault(row["method"], set()).add(row["arm"])
-    return [method for method, some in arms.items() if some == {PLAIN}]
+        arms.setdefault(_run_on(row), set()).add(row["arm"])
+    return [row | {"arm": row["method"]} if arms[_run_on(row)] == {PLAIN} else row for row in rows]
+
+
+def is_apart(row: dict[str, Any]) -> bool:
+    """Whether ``set_apart`` gave a row an arm of its own."""
+    return row["arm"] == row["method"]
+
+
+def _run_on(row: dict[str, Any]) -> tuple[str, str, str]:
+    return row["dataset"], row["model"], row["method"]
 
 
 def utility_fall_of(row: dict[str, Any]) -> float | None:

@@ -1,4 +1,4 @@
-"""The four tables of the headline, as rows of text."""
+"""The tables of the headline, as rows of text."""
 
 import math
 from collections.abc import Sequence
@@ -12,8 +12,9 @@ from feasible_jax.report.headline.gains import (
     arms_of,
     configuration_of,
     gains,
-    never_masked,
+    is_apart,
     over_configurations,
+    set_apart,
     signs,
     utility_fall_of,
     verdicts,
@@ -43,12 +44,13 @@ def headline_tables(closest: Rows, equal_utility: Rows) -> list[TextTable]:
     >>> headline_tables([], [])
     []
     """
+    closest, equal_utility = set_apart(closest), set_apart(equal_utility)
     forgotten = gains(equal_utility, "unlearning_accuracy")
     tables = [
         _gain_table(forgotten, equal_utility),
         _data_table(forgotten),
         _method_table(forgotten, equal_utility, closest),
-        _gap_table(closest),
+        *_gap_tables(closest),
         _verdict_table(forgotten, gains(closest, "avg_gap")),
         _cost_table(closest),
         target_table(closest, equal_utility),
@@ -116,10 +118,9 @@ def _method_table(forgotten: list[Gain], equal_utility: Rows, closest: Rows) -> 
         for name in REFERENCES
         if name in references and methods
     ]
+    apart = _over_rows([r for r in equal_utility if is_apart(r)], "unlearning_accuracy")
     rows += [
-        (name, _mean(plain.get(name), sign=""), *[""] * len(arms))
-        for name in never_masked(equal_utility)
-        if methods
+        (name, _mean(mean, sign=""), *[""] * len(arms)) for name, mean in apart.items() if methods
     ]
     for method in methods:
         of = [
@@ -130,38 +131,49 @@ def _method_table(forgotten: list[Gain], equal_utility: Rows, closest: Rows) -> 
     return TextTable(
         "The same, by method",
         "Plain is the UA of the method alone at equal utility, and of the two reference models; "
-        "the others are gains over it. Methods without gains are one-shot edits, which nothing "
-        "masks. More than the retrained model's is more than was asked "
-        "for. Means over datasets, models and scenarios, too few for intervals.",
+        "the others are gains over it. Methods without gains ran plain alone. More than the "
+        "retrained model's is more than was asked for. Means over datasets, models and scenarios, "
+        "too few for intervals.",
         ("Method", "Plain UA", *arms),
         tuple(rows),
     )
 
 
-def _gap_table(closest: Rows) -> TextTable:
-    rows_of = [row for row in closest if _finite(row.get("avg_gap"))]
-    scenarios = list(dict.fromkeys(row["scenario"] for row in rows_of))
-    alone = (*REFERENCES, *never_masked(rows_of))
-    labels = list(dict.fromkeys(_arm(row, alone) for row in rows_of))
+def _gap_tables(closest: Rows) -> list[TextTable]:
+    """One a dataset and model: gaps of hard and of easy data have no common scale."""
+    known = [row for row in closest if _finite(row.get("avg_gap"))]
+    by_data: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in known:
+        by_data.setdefault((row["dataset"], row["model"]), []).append(row)
+    several = len(by_data) > 1
+    return [
+        _gap_table(rows, f": {dataset}, {model}" if several else "")
+        for (dataset, model), rows in by_data.items()
+    ]
+
+
+def _gap_table(known: Rows, where: str) -> TextTable:
+    scenarios = list(dict.fromkeys(row["scenario"] for row in known))
+    labels = list(dict.fromkeys(map(_arm, known)))
     rows = []
     for label in labels:
-        ours = [row for row in rows_of if _arm(row, alone) == label]
+        ours = [row for row in known if _arm(row) == label]
         cells = []
         for scenario in scenarios:
             means = _means([row for row in ours if row["scenario"] == scenario])
             best = min(means, key=lambda name: means[name]) if means else None
             average = _interval(mean_interval(list(means.values())) if means else None, sign="")
             shown = f"{means[best]:.2f}" if best else ""
-            shown += f" ({best})" if best and label not in alone else ""
+            shown += f" ({best})" if best and best != label else ""
             cells += [average, shown]
         rows.append((label, *cells))
     head = [text for s in scenarios for text in (scenario_title(s), "its best")]
     return TextTable(
-        "Avg. Gap to the retrained model",
+        f"Avg. Gap to the retrained model{where}",
         "Mean absolute difference over UA, RA, TA and MIA, in points; each run kept where forget, "
-        "retain and validation accuracy are closest to the retrained model's. Means over methods, "
-        "datasets and models with 95% intervals, and the best method of each arm; below them the "
-        "one-shot edits, which nothing masks. Doing nothing scores the original model's.",
+        "retain and validation accuracy are closest to the retrained model's. Means over methods "
+        "with 95% intervals, and the best method of each arm; below them the methods that ran "
+        "plain alone. Doing nothing scores the original model's.",
         ("Arm", *head),
         tuple(rows),
     )
@@ -194,20 +206,19 @@ def _verdict_table(forgotten: list[Gain], closer: list[Gain]) -> TextTable:
 def _cost_table(closest: Rows) -> TextTable:
     timed = [row for row in closest if row.get("step_seconds") and row.get("run_seconds")]
     plain = {(*configuration_of(row), row["seed"]): row for row in timed if row["arm"] == PLAIN}
-    alone = never_masked(timed)
-    paired: dict[str, list[tuple[dict, dict]]] = {}
+    arms: dict[str, list[dict[str, Any]]] = {}
     for row in timed:
-        base = plain.get((*configuration_of(row), row["seed"]))
-        if base is not None:
-            paired.setdefault(_arm(row, alone), []).append((row, base))
+        arms.setdefault(row["arm"], []).append(row)
     rows = []
-    for arm, pairs in paired.items():
+    for arm, ours in arms.items():
+        bases = [plain.get((*configuration_of(row), row["seed"])) for row in ours]
+        pairs = [(row, base) for row, base in zip(ours, bases, strict=True) if base]
         steps = [row["step_seconds"] / base["step_seconds"] for row, base in pairs]
         runs = [row["run_seconds"] / base["run_seconds"] for row, base in pairs]
-        shares = [100 * row["rte_ratio"] for row, _ in pairs if _finite(row.get("rte_ratio"))]
-        over = (f"{median(steps):.2f}", f"{median(runs):.2f}", f"{max(runs):.2f}")
+        shares = [100 * row["rte_ratio"] for row in ours if _finite(row.get("rte_ratio"))]
+        over = (f"{median(steps):.2f}", f"{median(runs):.2f}", f"{max(runs):.2f}") if pairs else ""
         share = f"{median(shares):.1f}%" if shares else ""
-        rows.append((arm, *(("", "", "") if arm in alone else over), share))
+        rows.append((arm, *(over or ("", "", "")), share))
     return TextTable(
         "Cost",
         "Times over those of the plain form, of a step and of a whole run (what the method "
@@ -219,13 +230,12 @@ def _cost_table(closest: Rows) -> TextTable:
     )
 
 
-def _arm(row: dict[str, Any], alone: Sequence[str]) -> str:
-    """What a table calls a row: methods that nothing masks, and reference models, by their name."""
-    return row["method"] if row["method"] in alone else row["arm"]
+def _arm(row: dict[str, Any]) -> str:
+    return row["method"] if row["method"] in REFERENCES else row["arm"]
 
 
 def _means(rows: Rows) -> dict[str, float]:
-    """Mean Avg. Gap by method, over seeds, datasets and models."""
+    """Mean Avg. Gap by method, over seeds."""
     values: dict[str, list[float]] = {}
     for row in rows:
         values.setdefault(row["method"], []).append(row["avg_gap"])

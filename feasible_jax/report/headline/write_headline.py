@@ -10,7 +10,13 @@ import jinja2
 from markupsafe import Markup
 
 from feasible_jax.report.groups import PLAIN, REFERENCES
-from feasible_jax.report.headline.gains import arms_of, gains, never_masked, over_configurations
+from feasible_jax.report.headline.gains import (
+    arms_of,
+    gains,
+    is_apart,
+    over_configurations,
+    set_apart,
+)
 from feasible_jax.report.headline.pictures import fronts_figure, fronts_title, gains_figure
 from feasible_jax.report.headline.tables import headline_tables
 from feasible_jax.report.headline.text_table import TextTable
@@ -27,7 +33,7 @@ class Headline(NamedTuple):
       equal_utility: likewise.
       fronts: of all studies, see ``experiments.outcome.front_of``.
       studies: names of the folders of single studies.
-      command: the line that made it.
+      command: the line that made it; of several suites, a line each.
 
     >>> Headline([], [], [], [], "feasible-jax benchmark").studies
     []
@@ -150,11 +156,7 @@ def lead(headline: Headline) -> str:
     some = gains(headline.equal_utility, "unlearning_accuracy")
     if not some:
         return "Nothing has been run."
-    alone = (*REFERENCES, *never_masked(headline.equal_utility))
-    masked = [row for row in headline.equal_utility if row["method"] not in alone]
-    counted = {name: len({row[name] for row in masked}) for name in ("scenario", "seed")}
-    counts = ", ".join(_count(number, name) for name, number in counted.items())
-    what = f"{_methods_on_data(masked)}; {counts}"
+    what = _what_ran(headline.equal_utility)
     found = []
     for arm, ours in arms_of(some).items():
         interval = over_configurations(ours)
@@ -164,16 +166,17 @@ def lead(headline: Headline) -> str:
     return f"{what}. Points of unlearning accuracy gained at equal utility: {', '.join(found)}."
 
 
-def _methods_on_data(rows: list[dict[str, Any]]) -> str:
-    """How many methods ran on what: data on which as many did are named together."""
-    methods: dict[str, set[str]] = {}
-    for row in rows:
-        where = f"{row['dataset']} with {row['model']}"
-        methods.setdefault(where, set()).add(row["method"])
-    alike: dict[int, list[str]] = {}
-    for where, some in methods.items():
-        alike.setdefault(len(some), []).append(where)
-    return ", ".join(f"{_count(n, 'method')} on {' and '.join(d)}" for n, d in alike.items())
+def _what_ran(rows: Sequence[dict[str, Any]]) -> str:
+    """How many methods, scenarios and seeds; data on which as many ran are named together."""
+    on: dict[str, list[dict[str, Any]]] = {}
+    for row in set_apart(rows):
+        if row["method"] not in REFERENCES and not is_apart(row):
+            on.setdefault(f"{row['dataset']} with {row['model']}", []).append(row)
+    alike: dict[str, list[str]] = {}
+    for where, some in on.items():
+        counts = [_count(len({row[n] for row in some}), n) for n in ("method", "scenario", "seed")]
+        alike.setdefault(", ".join(counts), []).append(where)
+    return "; ".join(f"{counts}, on {' and '.join(data)}" for counts, data in alike.items())
 
 
 def _count(number: int, thing: str) -> str:

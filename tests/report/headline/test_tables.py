@@ -97,3 +97,20 @@ def test_several_datasets_have_a_column_each(rows):
     assert found.head == ("Arm", "digits, mlp", "faces, cnn")
     assert cells["feasible"]["digits, mlp"].startswith("+6.0 ±")
     assert cells["feasible"]["faces, cnn"] == "+0.0 ± 0.0"
+
+
+def test_a_method_may_be_masked_on_one_dataset_and_plain_alone_on_another(rows):
+    before = {t.title: t for t in headline_tables(rows, rows)}
+    bare = [row | {"dataset": "faces", "unlearning_accuracy": 99.0} for row in rows
+            if row["arm"] == "plain"]  # fmt: skip
+    after = {t.title: t for t in headline_tables([*rows, *bare], [*rows, *bare])}
+    ran_masked = [row for row in after["The same, by method"].rows if row[1] != "99.0"]
+    assert ran_masked == list(before["The same, by method"].rows)
+    assert [title for title in after if title.startswith("Avg. Gap")] == [
+        "Avg. Gap to the retrained model: digits, mlp",
+        "Avg. Gap to the retrained model: faces, mlp",
+    ]
+    assert (
+        after["Avg. Gap to the retrained model: digits, mlp"].rows
+        == before["Avg. Gap to the retrained model"].rows
+    )

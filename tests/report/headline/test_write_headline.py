@@ -39,15 +39,20 @@ def test_the_page_holds_all_and_nothing_from_elsewhere(headline, tmp_path):
 
 def test_the_lead_counts_and_sums_up(headline):
     text = lead(headline)
-    assert text.startswith("2 methods on digits with mlp; 2 scenarios, 5 seeds. Points")
+    assert text.startswith("2 methods, 2 scenarios, 5 seeds, on digits with mlp. Points")
     assert "feasible +6.0 ±" in text
 
 
-def test_the_lead_tells_on_which_data_fewer_methods_ran(rows):
+def test_the_lead_tells_on_which_data_fewer_ran(rows):
     fewer = [row | {"dataset": "faces"} for row in rows if row["method"] != "SalUn"]
+    fewer = [row for row in fewer if row["seed"] < 3]
     as_many = [row | {"model": "cnn"} for row in rows]
-    text = lead(Headline([], [*rows, *fewer, *as_many], [], [], ""))
-    assert text.startswith("2 methods on digits with mlp and digits with cnn, 1 method on faces")
+    alone = [row | {"method": "SSD", "scenario": "more"} for row in rows if row["arm"] == "plain"]
+    text = lead(Headline([], [*rows, *fewer, *as_many, *alone], [], [], ""))
+    assert text.startswith(
+        "2 methods, 2 scenarios, 5 seeds, on digits with mlp and digits with cnn; "
+        "1 method, 2 scenarios, 3 seeds, on faces with mlp. Points"
+    )
 
 
 def test_pictures_have_a_panel_a_scenario_and_a_method(rows):
