@@ -98,7 +98,8 @@ def assert_same(one, other):
     [
         (0, 2),
         (0.2, 2),
-        (0.7, 8),
+        (0.3, 4),  # in the middle: the latest
+        (np.float32(0.3), 4),
         (jnp.float32(0.33), 4),
         (np.float32(0.55), 6),
         (0.8, 10),
