@@ -4,6 +4,7 @@ import math
 import os
 import re
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -22,6 +23,9 @@ os.environ["XLA_FLAGS"] = " ".join([*COMPILE_AT_ONCE, os.environ.get("XLA_FLAGS"
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+# Some tests send Ctrl-C, which a shell makes those ignore that it runs in the background.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="module", autouse=True)
