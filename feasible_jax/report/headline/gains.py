@@ -109,6 +109,18 @@ def is_apart(row: dict[str, Any]) -> bool:
     return row["arm"] == row["method"]
 
 
+def by_data(rows: Iterable[dict[str, Any]]) -> dict[tuple[str, str], list[dict[str, Any]]]:
+    """The rows of every dataset and model.
+
+    >>> list(by_data([dict(dataset="digits", model="mlp")]))
+    [('digits', 'mlp')]
+    """
+    found: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in rows:
+        found.setdefault((row["dataset"], row["model"]), []).append(row)
+    return found
+
+
 def _run_on(row: dict[str, Any]) -> tuple[str, str, str]:
     return row["dataset"], row["model"], row["method"]
 

@@ -1,7 +1,7 @@
 """The tables of the headline, as rows of text."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from statistics import median
 from typing import Any
 
@@ -10,6 +10,7 @@ from feasible_jax.report.groups import PLAIN, REFERENCES
 from feasible_jax.report.headline.gains import (
     Gain,
     arms_of,
+    by_data,
     configuration_of,
     gains,
     is_apart,
@@ -50,9 +51,9 @@ def headline_tables(closest: Rows, equal_utility: Rows) -> list[TextTable]:
         _gain_table(forgotten, equal_utility),
         _data_table(forgotten),
         _method_table(forgotten, equal_utility, closest),
-        *_gap_tables(closest),
+        *_on_each(closest, _gap_table),
         _verdict_table(forgotten, gains(closest, "avg_gap")),
-        _cost_table(closest),
+        *_on_each(closest, _cost_table),
         target_table(closest, equal_utility),
     ]
     return [table for table in tables if table.rows]
@@ -139,20 +140,20 @@ def _method_table(forgotten: list[Gain], equal_utility: Rows, closest: Rows) -> 
     )
 
 
-def _gap_tables(closest: Rows) -> list[TextTable]:
-    """One a dataset and model: gaps of hard and of easy data have no common scale."""
-    known = [row for row in closest if _finite(row.get("avg_gap"))]
-    by_data: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for row in known:
-        by_data.setdefault((row["dataset"], row["model"]), []).append(row)
-    several = len(by_data) > 1
+def _on_each(rows: Rows, table: Callable[[Rows], TextTable]) -> list[TextTable]:
+    """One a dataset and model: gaps on them, or costs, have no common scale."""
+    found = by_data(rows)
+    tables = [table(some) for some in found.values()]
+    if len(tables) < 2:
+        return tables
     return [
-        _gap_table(rows, f": {dataset}, {model}" if several else "")
-        for (dataset, model), rows in by_data.items()
+        made._replace(title=f"{made.title}: {', '.join(where)}")
+        for where, made in zip(found, tables, strict=True)
     ]
 
 
-def _gap_table(known: Rows, where: str) -> TextTable:
+def _gap_table(closest: Rows) -> TextTable:
+    known = [row for row in closest if _finite(row.get("avg_gap"))]
     scenarios = list(dict.fromkeys(row["scenario"] for row in known))
     labels = list(dict.fromkeys(map(_arm, known)))
     rows = []
@@ -169,7 +170,7 @@ def _gap_table(known: Rows, where: str) -> TextTable:
         rows.append((label, *cells))
     head = [text for s in scenarios for text in (scenario_title(s), "its best")]
     return TextTable(
-        f"Avg. Gap to the retrained model{where}",
+        "Avg. Gap to the retrained model",
         "Mean absolute difference over UA, RA, TA and MIA, in points; each run kept where forget, "
         "retain and validation accuracy are closest to the retrained model's. Means over methods "
         "with 95% intervals, and the best method of each arm; below them the methods that ran "

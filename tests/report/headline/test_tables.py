@@ -114,3 +114,20 @@ def test_a_method_may_be_masked_on_one_dataset_and_plain_alone_on_another(rows):
         after["Avg. Gap to the retrained model: digits, mlp"].rows
         == before["Avg. Gap to the retrained model"].rows
     )
+
+
+def test_costs_and_targets_are_those_of_each_dataset(rows):
+    other = [row | {"dataset": "faces", "avg_gap": 1.25} for row in rows]
+    for row in other:
+        row["run_seconds"] = 2.0 if row["arm"] == "plain" else 8.0
+    both = [*rows, *other]
+    _, cells = table(both, "Cost: faces, mlp")
+    assert list(cells["feasible"].values())[1:3] == ["4.00", "4.00"]
+    _, cells = table(both, "Cost: digits, mlp")
+    assert list(cells["feasible"].values())[1:3] == ["1.50", "1.50"]
+    _, cells = table(both, "Targets")
+    aims = {name: row["feasible"] for name, row in cells.items()}
+    assert aims["Run time over the plain form: at most 2"] == "1.50 and 4.00, missed"
+    assert aims["Avg. Gap of the best method, random forgetting: at most 1.5"] == (
+        "1.00 and 1.25, met"
+    )
