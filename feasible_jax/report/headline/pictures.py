@@ -22,10 +22,13 @@ _COLOURS = {
 }
 _OTHERS = ("#b5599a", "#56b4e9", "#332288", "#882255")
 _PANELS_A_ROW = 4
+_SHAPES = "o^sD"
 
 
 def gains_figure(forgotten: Sequence[Gain]) -> Figure | None:
-    """Every configuration's gain as a dot, a row a method, a panel a scenario; means as bars.
+    """Every configuration's gains as dots, a row a method, a panel a scenario; means as bars.
+
+    Of several datasets and models each has its own shape.
 
     Args:
       forgotten: gains of unlearning accuracy at equal utility.
@@ -41,6 +44,8 @@ def gains_figure(forgotten: Sequence[Gain]) -> Figure | None:
     scenarios = list(dict.fromkeys(gain.scenario for gain in forgotten))
     methods = list(dict.fromkeys(gain.method for gain in forgotten))
     arms = list(dict.fromkeys(gain.arm for gain in forgotten))
+    data = list(dict.fromkeys((gain.dataset, gain.model) for gain in forgotten))
+    shapes = {where: _SHAPES[i % len(_SHAPES)] for i, where in enumerate(data)}
     with drawing():
         figure = Figure((9.0, 1.4 + 0.42 * len(methods)), layout="constrained")
         panels = figure.subplots(1, len(scenarios), sharey=True, squeeze=False)[0]
@@ -48,7 +53,8 @@ def gains_figure(forgotten: Sequence[Gain]) -> Figure | None:
             panel.axvline(0, color=GREY, linewidth=1)
             for gain in forgotten:
                 if gain.scenario == scenario:
-                    _dots(panel, gain, methods.index(gain.method), arms)
+                    shape = shapes[gain.dataset, gain.model]
+                    _dots(panel, gain, methods.index(gain.method), arms, shape)
             panel.set_title(scenario_title(scenario))
             panel.set_xlabel("UA gained (points)")
             panel.set_yticks(range(len(methods)), methods)
@@ -56,15 +62,17 @@ def gains_figure(forgotten: Sequence[Gain]) -> Figure | None:
             panel.tick_params(axis="y", length=0)
         for arm in arms:
             panels[0].plot([], [], "o", color=arm_colour(arm, arms), label=arm)
+        for where, shape in shapes.items() if len(data) > 1 else ():
+            panels[0].plot([], [], shape, color=GREY, label=", ".join(where))
         figure.legend(loc="outside lower center", ncols=min(len(arms), 5))
     return figure
 
 
-def _dots(panel, gain: Gain, row: int, arms: list[str]) -> None:
+def _dots(panel, gain: Gain, row: int, arms: list[str], shape: str) -> None:
     place = row + 0.6 * ((arms.index(gain.arm) + 0.5) / len(arms) - 0.5)
     colour = arm_colour(gain.arm, arms)
     values = list(gain.by_seed.values())
-    panel.plot(values, [place] * len(values), "o", color=colour, markersize=3, alpha=0.4)
+    panel.plot(values, [place] * len(values), shape, color=colour, markersize=3, alpha=0.4)
     interval = over_configurations([gain])
     if interval is not None:
         panel.plot(interval.mean, place, "|", color=colour, markersize=9, markeredgewidth=2)
@@ -100,8 +108,11 @@ def fronts_figure(fronts: Sequence[dict[str, Any]]) -> Figure | None:
                     _front(panel, front, arms)
         best = max(max(front["remaining"], default=0) for front in fronts)
         panels[0, 0].set_ylim(max(0, best - 25), best + 1.5)
-        for panel in panels[-1]:
+        for panel in panels.flat[
+            len(methods) - columns : len(methods)
+        ]:  # the lowest of each column
             panel.set_xlabel("UA (%)")
+            panel.tick_params(labelbottom=True)
         for panel in panels[:, 0]:
             panel.set_ylabel("Validation (%)")
         for arm in arms:

@@ -72,3 +72,19 @@ def test_a_front_is_what_no_other_point_beats():
         if any(a >= x and b >= y and (a, b) != (x, y) for a, b in points)
     }  # fmt: skip
     assert front == points - beaten
+
+
+def test_every_column_of_fronts_has_its_axis_labelled(rows):
+    fronts = [FRONT | {"arm": "plain", "method": name} for name in "abcdef"]
+    labels = [axes.get_xlabel() for axes in fronts_figure(fronts).axes[:6]]
+    assert labels == ["", "", *4 * ["UA (%)"]]
+
+
+def test_several_datasets_have_shapes_of_their_own(rows):
+    def legend(some):
+        (found,) = gains_figure(gains(some, "unlearning_accuracy")).legends
+        return [text.get_text() for text in found.get_texts()]
+
+    assert legend(rows) == ["feasible", "random mask"]
+    both = [*rows, *(row | {"model": "cnn"} for row in rows)]
+    assert legend(both) == ["feasible", "random mask", "digits, mlp", "digits, cnn"]
