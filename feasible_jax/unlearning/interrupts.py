@@ -41,10 +41,11 @@ def uninterrupted() -> Iterator[None]:
 
 @contextmanager
 def delivered_again() -> Iterator[None]:
-    """Inside the block, a KeyboardInterrupt that Python has to drop comes again soon after.
+    """Inside the block, a KeyboardInterrupt that others drop or hide is one after all.
 
     Python drops exceptions where there is nobody to raise them to, and JAX has it call back at
-    every garbage collection.
+    every garbage collection: such a one comes again soon after. Modules in C++ whose initialization
+    is interrupted raise an ImportError from it: that is taken for what it was.
 
     >>> import gc, time
     >>> def callback(phase, info):
@@ -69,5 +70,12 @@ def delivered_again() -> Iterator[None]:
     before, sys.unraisablehook = sys.unraisablehook, hook
     try:
         yield
+    except ImportError as error:
+        cause: BaseException | None = error
+        while cause is not None:
+            cause = cause.__cause__
+            if isinstance(cause, KeyboardInterrupt):
+                raise KeyboardInterrupt from error
+        raise
     finally:
         sys.unraisablehook = before

@@ -73,3 +73,12 @@ def test_other_exceptions_that_python_drops_go_where_they_went(monkeypatch):
     with delivered_again():
         Failing()
     assert seen == [ValueError]
+
+
+def test_an_interrupted_import_is_an_interrupt():
+    failed = ImportError("initialization failed")
+    failed.__cause__ = KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt), delivered_again():
+        raise ImportError("no such extension") from failed
+    with pytest.raises(ImportError, match="no such module"), delivered_again():
+        raise ImportError("no such module") from ValueError()
