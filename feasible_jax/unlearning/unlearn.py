@@ -14,9 +14,16 @@ from jax.sharding import NamedSharding
 
 from feasible_jax.feasibility.requirements import described
 from feasible_jax.methods.method import Method, Problem, check_method
-from feasible_jax.moments.estimator import STRATEGIES, check_loss
-from feasible_jax.moments.per_example import check_batch, check_params
-from feasible_jax.unlearning.batches import Drawn, Layout
+from feasible_jax.moments.per_example import check_params
+from feasible_jax.unlearning.bad_input import (
+    check_certifying,
+    check_checkpoint,
+    check_prepares,
+    check_rewinds,
+    check_sizes,
+    check_takes,
+)
+from feasible_jax.unlearning.batches import Drawn
 from feasible_jax.unlearning.chunks import is_over, make_chunk
 from feasible_jax.unlearning.feed import Feed, Role
 from feasible_jax.unlearning.fingerprint import fingerprint
@@ -27,7 +34,6 @@ from feasible_jax.unlearning.placement import (
     check_divides,
     layout_of,
     mesh_of,
-    on_a_shard,
     on_mesh,
 )
 from feasible_jax.unlearning.prepare import mask_updates, prepare
@@ -218,12 +224,12 @@ def unlearn(
     """
     key = jax.random.key(int(key)) if isinstance(key, (int, np.integer)) else key
     check_method(method)
-    _check_rewinds(method, rewind_to)
+    check_rewinds(method, rewind_to)
     sets = join_sets(forget, retain, constraint_data or {})
     streams = {name: given for name, given in sets.items() if isinstance(given, Stream)}
     data = {name: given for name, given in sets.items() if name not in streams}
     begun = first_batches(streams)
-    _check_prepares(method, streams)
+    check_prepares(method, streams)
     params = jax.tree.map(jnp.asarray, params)
     check_params(params)
     mesh = mesh_of((params, data, begun), batch_sharding)
@@ -233,9 +239,9 @@ def unlearn(
     opt_state = _init(tx, params, hyperparams or {})
     needs = merged_requirements(opt_state)
     certified = certified_constraints(opt_state)
-    _check(data, begun, certified | needs, steps, batch_size, chunk_size, strategy)
-    _check_certifying(certify_batch_size, patience)
-    _check_checkpoint(checkpoint, checkpoint_every, resume)
+    check_sizes(data, begun, certified | needs, steps, batch_size, chunk_size, strategy)
+    check_certifying(certify_batch_size, patience)
+    check_checkpoint(checkpoint, checkpoint_every, resume)
     rewind = None if rewind_to is None else Rewind(rewind_to, predict_fn, sets["forget"])
     if rewind is not None:
         rewind.check(params)
@@ -344,33 +350,12 @@ def _compiled_chunk(
     args, shapes.args = shapes.args, ()  # the cache must not keep the data alive
     state, data, *_ = args
     for name, examples in data.items():
-        _check_loss(problem.loss_fn, state.params, name, examples, layout)
+        check_takes(problem.loss_fn, state.params, name, examples, layout)
     step = make_step(
         problem, method, tx, dict(needs), batch_size, strategy, dict(certified),
         certify_batch_size, layout,
     )  # fmt: skip
     return make_chunk(step, chunk_size, args, fed=any(isinstance(x, Drawn) for x in data.values()))
-
-
-def _check_loss(loss_fn, params, name: str, examples, layout: Layout | None) -> None:
-    if isinstance(examples, Drawn):
-        examples = next((batch for batch in examples if batch is not None), None)
-        if examples is None:  # nobody asks for them
-            return
-    kinds = {
-        jax.tree_util.keystr(path): f"{leaf.dtype}{list(leaf.shape[1:])}"
-        for path, leaf in jax.tree_util.tree_leaves_with_path(examples)
-    }
-    message = f"loss_fn does not take the examples of the {name} set, each {kinds}"
-    try:
-        on_a_shard(layout, partial(check_loss, loss_fn))(params, examples)
-    except (TypeError, ValueError) as error:
-        # JAX has errors of its own among these, which are not made of a text alone.
-        kind = TypeError if isinstance(error, TypeError) else ValueError
-        raise kind(f"{message}: {error}") from error
-    except Exception as error:
-        error.add_note(f"{message}.")
-        raise
 
 
 @lru_cache(maxsize=64)
@@ -462,54 +447,3 @@ def _settings(
         "the digest of the parameters": fingerprint(params),
         **{f"the digest of the {name} set": fingerprint(data[name]) for name in sorted(data)},
     }
-
-
-def _check_certifying(certify_batch_size: int, patience: int | None) -> None:
-    if not isinstance(certify_batch_size, (int, np.integer)) or certify_batch_size < 2:
-        raise ValueError(
-            f"certify_batch_size={certify_batch_size!r}: give a whole number of at least 2."
-        )
-    if patience is not None and (not isinstance(patience, (int, np.integer)) or patience < 1):
-        raise ValueError(f"patience={patience!r}: give a whole number of at least 1, or None.")
-
-
-def _check_checkpoint(checkpoint: Any, every: float, resume: bool) -> None:
-    if resume and checkpoint is None:
-        raise ValueError("resume=True needs a checkpoint to go on with: pass checkpoint=folder.")
-    if not isinstance(every, (int, float)) or not every >= 0:
-        raise ValueError(f"checkpoint_every={every!r}: give a number of seconds of at least 0.")
-
-
-def _check_rewinds(method: Method, rewind_to: Any) -> None:
-    if method.rewinds and rewind_to is None:
-        raise ValueError(
-            f"method {method.name!r} goes back to an earlier look: pass rewind_to=(inputs, "
-            "labels), held-out examples distributed like the forget set, or an error of that set."
-        )
-
-
-def _check_prepares(method: Method, streams: Mapping[str, Stream]) -> None:
-    if method.prepare is not None and streams:
-        raise ValueError(
-            f"method {method.name!r} prepares from whole sets, and {', '.join(streams)} comes in "
-            "batches: give arrays."
-        )
-
-
-def _check(data, begun, needs, steps, batch_size, chunk_size, strategy) -> None:
-    for name, value in (("steps", steps), ("batch_size", batch_size), ("chunk_size", chunk_size)):
-        if not isinstance(value, (int, np.integer)) or value < 1:
-            raise ValueError(f"{name}={value!r}: give a whole number of at least 1.")
-    if strategy not in STRATEGIES:
-        raise ValueError(f"strategy={strategy!r}: choose one of {', '.join(STRATEGIES)}.")
-    for name, kind in needs.items():
-        if name not in data | begun:
-            raise ValueError(
-                f"constraint {name!r} has no data: pass constraint_data={{{name!r}: examples}}."
-            )
-        if kind not in ("moments", "per_example"):
-            continue
-        if name in data and batch_size < 2:
-            raise ValueError(f"batch_size={batch_size}: a variance needs at least 2 examples.")
-        if name in begun and check_batch(begun[name], None) * jax.process_count() < 2:
-            raise ValueError(f"{name} stream: a variance needs batches of at least 2 examples.")
