@@ -26,7 +26,7 @@ class Setting(NamedTuple):
     """What one trial of an arm runs with.
 
     Attributes:
-      rate: learning rate of SGD, as a multiple of the method's own.
+      rate: learning rate of SGD, of arms that are not priced as a multiple of the method's own.
       confidence: of the tests; unused where nothing is tested.
       curvature: the rate of the curvature's price, or "adaptive"; unused where nothing is priced.
     """
@@ -45,6 +45,8 @@ class Arm(NamedTuple):
       settings: those it chooses from, on validation data.
       like: the arm whose chosen setting it takes over instead of choosing, or None.
       certified: whether a certificate has the last word.
+      priced: whether curvature is priced: steps then are as large as their price allows, whatever
+        the method, and rates are no multiples.
     """
 
     label: str
@@ -52,6 +54,7 @@ class Arm(NamedTuple):
     settings: tuple[Setting, ...]
     like: str | None = None
     certified: bool = False
+    priced: bool = False
 
 
 def _rates(*rates: float) -> tuple[Setting, ...]:
@@ -66,55 +69,64 @@ def _priced(setting: Setting, density: float) -> Rule:
     return fj.coordinatewise(curvature=setting.curvature, evidence_decay=0.9)
 
 
-def _soft(setting: Setting, density: float) -> Rule:
-    return fj.coordinatewise(curvature=setting.curvature, soft=True, evidence_decay=0.9)
-
-
 def _budget(setting: Setting, density: float) -> Rule:
     return fj.budget(curvature=setting.curvature)
 
 
-_PLAIN = _rates(0.1, 0.3, 1.0)
-_PRICED = (Setting(5.0, 0.5, 1000.0), Setting(5.0, 0.75, 300.0), Setting(5.0, 0.5, "adaptive"))
-_SOFT = (Setting(100.0, 0.5, 1000.0), Setting(1000.0, 0.75, 1000.0), Setting(10.0, 0.5, "adaptive"))
+_PLAIN = _rates(0.1, 0.3, 1.0, 3.0)
+# What keeps a fraction of the coordinates goes further at each step.
+_RANDOM = _rates(1.0, 3.0, 10.0, 30.0)
+_TESTED = (Setting(1.0), Setting(3.0), Setting(10.0), Setting(3.0, 0.75))
+_PRICED = (
+    Setting(3.0, 0.5, 1000.0),
+    Setting(10.0, 0.5, 300.0),
+    Setting(30.0, 0.5, 200.0),
+    Setting(3.0, 0.5, "adaptive"),
+)
 _BUDGET = (
-    Setting(5.0, 0.95, 1000.0),
+    Setting(0.05, 0.95, 1000.0),
     Setting(1.0, 0.95, 1000.0),
-    Setting(5.0, 0.95, "adaptive"),
+    Setting(10.0, 0.95, 300.0),
+    Setting(1.0, 0.95, "adaptive"),
 )
 
 ARMS: dict[str, Arm] = {
     "none": Arm("no mask", None, _PLAIN),
-    "random_mask": Arm("random mask", lambda s, density: fj.random_mask(density), _PLAIN),
     "sign_mask": Arm("sign mask", lambda s, density: fj.sign_agreement(), _PLAIN),
     "projection": Arm("projection", lambda s, density: fj.projection(evidence_decay=0.9), _PLAIN),
-    "coordinatewise": Arm(
-        "coordinatewise",
-        _coordinatewise,
-        (Setting(0.3, 0.95), Setting(1.0, 0.95), Setting(1.0, 0.75)),
+    "coordinatewise": Arm("coordinatewise", _coordinatewise, _TESTED),
+    # As dense as that, which is why it runs after it.
+    "random_mask": Arm("random mask", lambda s, density: fj.random_mask(density), _RANDOM),
+    "curvature": Arm("coordinatewise, curvature", _priced, _PRICED, priced=True),
+    "budget": Arm("budget", _budget, _BUDGET, priced=True),
+    "curvature_certified": Arm(
+        "coordinatewise, curvature, certified", _priced, (), "curvature", True, priced=True
     ),
-    "curvature": Arm("coordinatewise, curvature", _priced, _PRICED),
-    "soft_curvature": Arm("soft coordinatewise, curvature", _soft, _SOFT),
-    "budget": Arm("budget", _budget, _BUDGET),
-    "soft_curvature_certified": Arm(
-        "soft coordinatewise, curvature, certified", _soft, (), "soft_curvature", certified=True
-    ),
-    "budget_certified": Arm("budget, certified", _budget, (), "budget", certified=True),
+    "budget_certified": Arm("budget, certified", _budget, (), "budget", True, priced=True),
 }
 
 
 @cache
 def make_feasibility(
-    arm: str, setting: Setting, density: float
+    arm: str, setting: Setting, density: float, warmup_steps: int
 ) -> optax.GradientTransformationExtraArgs | None:
     """What an arm chains after the optimizer: the retain loss must not increase."""
     this = ARMS[arm]
     if this.rule is None:
         return None
+    rule = this.rule(setting, density)
     masked = fj.feasible_updates(
-        decrease=("retain",), confidence=setting.confidence, rule=this.rule(setting, density)
+        decrease=("retain",),
+        confidence=setting.confidence,
+        rule=rule,
+        warmup_steps=warmup_steps if rule.evidence_decay else 0,
     )
     if not this.certified:
         return masked
     certified = fj.certify_updates(decrease=("retain",), confidence=0.95, tolerance=TOLERANCE)
     return optax.chain(masked, certified)
+
+
+def learning_rate(method: str, arm: str, setting: Setting) -> float:
+    """Of SGD."""
+    return setting.rate if ARMS[arm].priced else setting.rate * LEARNING_RATES[method]

@@ -21,6 +21,7 @@ from matplotlib.axes import Axes
 
 Row = dict[str, Any]
 
+SCENARIOS = ("random", "corrupted_labels", "class")
 TITLES = {
     "random": "Random tenth",
     "corrupted_labels": "Corrupted labels",
@@ -38,38 +39,36 @@ _COLUMNS: tuple[tuple[str, Callable[[Row], float | None], int], ...] = (
     ("Forget loss", lambda row: row["forget_loss"], 2),
     ("KS to retrained", lambda row: row["forget_loss_ks"], 2),
     ("Steps", lambda row: row.get("steps"), 0),
-    ("Seconds", lambda row: row.get("seconds"), 0),
+    ("Seconds", lambda row: row["took"], 0),
 )
 
 
-def write(rows: list[Row], limits: dict[str, int], results: Path, table: Path, plot: Path) -> None:
+def write(data: dict[str, Any], results: Path, table: Path, plot: Path) -> None:
     """Write all three, each aside first and then renamed."""
     order = [*ARMS]
     rows = sorted(
-        rows,
+        data["rows"],
         key=lambda row: (row["method"], row["scenario"], _place(order, row["arm"]), row["seed"]),
     )
-    data = {
-        "machine": machine(),
-        "date": datetime.date.today().isoformat(),
-        "limits": limits,
-        "rows": rows,
-    }
+    today = datetime.date.today().isoformat()
+    data = {"machine": machine(), "date": today} | data | {"rows": rows}
     _write(results, json.dumps(data, indent=1))
     _write(table, _page(data))
     _picture(rows, plot)
 
 
-def read_rows(results: Path, limits: dict[str, int]) -> list[Row]:
-    """The rows of an earlier run with the same limits, none where there was none."""
+def read(results: Path, limits: dict[str, int]) -> dict[str, Any]:
+    """What an earlier run with the same limits wrote, nothing where there was none."""
     if not results.exists():
-        return []
+        return {}
     data = json.loads(results.read_text())
-    return data["rows"] if data["limits"] == limits else []
+    return data if data["limits"] == limits else {}
 
 
 def _page(data: dict[str, Any]) -> str:
-    rows, limits = data["rows"], data["limits"]
+    limits = data["limits"]
+    times = {(time["method"], time["arm"]): time["seconds"] for time in data["step_seconds"]}
+    rows = [row | {"took": _took(row, times)} for row in data["rows"]]
     lines = [
         "<!-- Made by benchmarks/frontier.py; do not edit. -->",
         "# Utility when forgetting is done, measured",
@@ -77,9 +76,11 @@ def _page(data: dict[str, Any]) -> str:
         "Fashion-MNIST, 6,000 training images, the built-in CNN. Each arm runs, with batches of "
         f"{limits['batch_size']}, until the forget accuracy is at most half a point above the "
         f"retrained model's, looked at every {limits['check_every']} steps, or for "
-        f"{limits['steps']} steps. Each chose among three settings on validation data with the "
+        f"{limits['steps']} steps. Each chose among four settings on validation data with the "
         "first seed; certified arms took over the setting of the arm that they certify. Means over "
-        "seeds, with 95% Student intervals. Seconds include the looks and the compilation. "
+        "seeds, with 95% Student intervals. What averages evidence over time gathers it for "
+        f"{limits['warmup_steps']} steps first. Seconds are the steps times the time of one of "
+        "them, compiled, without looks. "
         "[How to read the columns](yardsticks.md).",
         "",
         f"Measured on {data['date']}, {data['machine']['cpu']}, {data['machine']['cores']} cores, "
@@ -95,6 +96,11 @@ def _page(data: dict[str, Any]) -> str:
             *_table(rows, method, scenario),
         ]
     return "\n".join(lines) + "\n"
+
+
+def _took(row: Row, times: dict[tuple[str, str], float]) -> float | None:
+    seconds = times.get((row["method"], row["arm"]))
+    return None if seconds is None else seconds * row["steps"]
 
 
 def _table(rows: list[Row], method: str, scenario: str) -> list[str]:
@@ -133,9 +139,7 @@ def _cell(values: list[float | None], digits: int) -> str:
 def _picture(rows: list[Row], path: Path) -> None:
     cells = _cells(rows)
     methods = list(dict.fromkeys(method for method, _ in cells))
-    scenarios = [
-        s for s in ("random", "corrupted_labels", "class") if s in dict(map(reversed, cells))
-    ]
+    scenarios = [s for s in SCENARIOS if s in dict(map(reversed, cells))]
     figure, grid = plt.subplots(
         len(methods), len(scenarios), squeeze=False, sharey=True, layout="constrained",
         figsize=(1.5 + 3 * len(scenarios), 0.6 + 2.6 * len(methods)),
@@ -192,7 +196,7 @@ def _cells(rows: list[Row]) -> list[tuple[str, str]]:
     return [
         (method, scenario)
         for method in ("gradient_ascent", "neg_grad_plus", "random_labels")
-        for scenario in ("random", "corrupted_labels", "class")
+        for scenario in SCENARIOS
         if (method, scenario) in found
     ]
 

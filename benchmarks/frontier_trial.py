@@ -3,18 +3,16 @@
 import math
 import time
 import warnings
-from functools import lru_cache
 from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
-from frontier_arms import LEARNING_RATES, Setting, make_feasibility
+from frontier_arms import Setting, learning_rate, make_feasibility
 from scipy.stats import ks_2samp
 
 import feasible_jax as fj
 from feasible_jax.evaluation import cross_entropy, evaluate, predict
+from feasible_jax.evaluation.accuracies import accuracy
 from feasible_jax.experiments import make_method
 from feasible_jax.unlearning.task import Task
 
@@ -40,7 +38,6 @@ class Trial(NamedTuple):
       finite: whether the model at the end still has finite logits; one that has not is no answer,
         whatever its accuracy.
       looks: all looks.
-      seconds: wall time, with compilation and looks.
       params: the parameters at the end.
       history: of the run.
       stop: why it ended early, or None.
@@ -49,18 +46,20 @@ class Trial(NamedTuple):
     reached: bool
     finite: bool
     looks: list[Look]
-    seconds: float
     params: Any
     history: fj.History
     stop: str | None
 
-    @property
-    def score(self) -> float:
-        """What the search maximises: validation accuracy, once the target is reached."""
-        last = self.looks[-1]
+    def score(self, target: float) -> float:
+        """What the search maximises: validation accuracy, less the points above the target.
+
+        A point of forgetting that is missing weighs as much as one of utility that is lost, so that
+        no setting is preferred for having forgotten everything at once.
+        """
         if not self.finite:
             return -math.inf
-        return last.validation if self.reached else -last.forget
+        last = self.looks[-1]
+        return last.validation - max(last.forget - target - TOLERANCE, 0)
 
 
 def run_trial(
@@ -75,27 +74,10 @@ def run_trial(
             looks.append(Look(step, *_accuracies(task, params)))
         return _accuracy_on(task, task.forget, params) <= target + TOLERANCE
 
-    begin = time.perf_counter()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # noted in the stop instead
-        result = fj.unlearn(
-            task.loss_fn,
-            task.params,
-            forget=task.forget,
-            retain=task.retain,
-            method=make_method(method, task.num_classes),
-            optimizer=_SGD,
-            feasibility=make_feasibility(arm, setting, density),
-            steps=limits.steps,
-            batch_size=limits.batch_size,
-            key=seed,
-            hyperparams={"learning_rate": setting.rate * LEARNING_RATES[method]},
-            chunk_size=limits.check_every,
-            on_chunk=look,
-            predict_fn=task.predict_fn,
-            progress=False,
-        )
-    seconds = time.perf_counter() - begin
+    result = _unlearn(
+        task, method, arm, setting, density, limits, steps=limits.steps, key=seed,
+        chunk_size=limits.check_every, on_chunk=look,
+    )  # fmt: skip
     last = Look(len(result.history.kept), *_accuracies(task, result.params))
     if last.step != looks[-1].step:
         looks.append(last)
@@ -103,7 +85,46 @@ def run_trial(
     logits = predict(task.predict_fn, result.params, task.validation).logits
     finite = bool(np.isfinite(logits).all())
     reached = finite and last.forget <= target + TOLERANCE
-    return Trial(reached, finite, looks, seconds, result.params, result.history, stop)
+    return Trial(reached, finite, looks, result.params, result.history, stop)
+
+
+def step_seconds(
+    task: Task, method: str, arm: str, setting: Setting, density: float, limits
+) -> float:
+    """Seconds of one step, compiled and without any look at the model."""
+    steps = limits.look_every
+
+    def run() -> float:
+        begin = time.perf_counter()
+        history = _unlearn(
+            task, method, arm, setting, density, limits, steps=steps, key=0, patience=None,
+            chunk_size=steps,
+        ).history  # fmt: skip
+        return (time.perf_counter() - begin) / len(history.kept)
+
+    run()
+    return run()
+
+
+def _unlearn(
+    task: Task, method: str, arm: str, setting: Setting, density: float, limits, **options
+):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # noted in the stop instead
+        return fj.unlearn(
+            task.loss_fn,
+            task.params,
+            forget=task.forget,
+            retain=task.retain,
+            method=make_method(method, task.num_classes),
+            optimizer=_SGD,
+            feasibility=make_feasibility(arm, setting, density, limits.warmup_steps),
+            hyperparams={"learning_rate": learning_rate(method, arm, setting)},
+            batch_size=limits.batch_size,
+            predict_fn=task.predict_fn,
+            progress=False,
+            **options,
+        )
 
 
 def final_row(task: Task, params: Any, reference: np.ndarray | None) -> dict[str, Any]:
@@ -128,9 +149,5 @@ def _accuracies(task: Task, params: Any) -> tuple[float, float, float]:
 
 
 def _accuracy_on(task: Task, examples: fj.Examples, params: Any) -> float:
-    return 100 * float(_accuracy(task.predict_fn)(params, examples.inputs, examples.labels))
-
-
-@lru_cache(maxsize=4)
-def _accuracy(predict_fn):
-    return jax.jit(lambda p, x, y: jnp.mean(jnp.argmax(predict_fn(p, x), axis=-1) == y))
+    # Small batches stay in the cache: looks took as long as the steps between them.
+    return accuracy(predict(task.predict_fn, params, examples, batch_size=100))

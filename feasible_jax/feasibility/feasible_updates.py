@@ -1,7 +1,7 @@
 """The Optax transformation: mask an update to the part that is probably aligned with what holds."""
 
 from collections.abc import Callable, Sequence
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any, NamedTuple
 
 import jax
@@ -71,6 +71,7 @@ def feasible_updates(
     rule: Rule | None = None,
     test: str = "student",
     spending: Callable[[jax.Array], Any] | None = None,
+    warmup_steps: int = 0,
 ) -> optax.GradientTransformationExtraArgs:
     """Keep the part of an update that is probably aligned with what must hold, zero the rest.
 
@@ -87,6 +88,10 @@ def feasible_updates(
       test: where the critical value comes from, ``"student"`` or ``"normal"``.
       spending: the share of the level ``1 - confidence`` that each step may use, ``step -> share``,
         as from ``alpha_spending()``; None for all of it at every step.
+      warmup_steps: how many updates at first are zero, while a rule with ``evidence_decay`` gathers
+        evidence; at least 0. Of the first batch alone, many coordinates look as if no example
+        depended on them, and large steps along them do harm at once: give about twice ``1 / (1 -
+        evidence_decay)`` where steps are large.
 
     Returns:
       A ``GradientTransformationExtraArgs``. Its ``update(updates, state, params=None, **evidence)``
@@ -95,9 +100,9 @@ def feasible_updates(
       dtype and structure; the state is a ``FeasibleUpdatesState``.
 
     Raises:
-      ValueError: if no constraint, or one twice, is named; for a confidence outside (0, 1) or an
-        unknown test; from ``update``, for updates that are not shaped like the parameters, and
-        evidence of the wrong shape.
+      ValueError: if no constraint, or one twice, is named; for a confidence outside (0, 1), an
+        unknown test or a negative ``warmup_steps``; from ``update``, for updates that are not
+        shaped like the parameters, and evidence of the wrong shape.
       TypeError: from ``update``, if a constraint's evidence is missing.
 
     >>> import jax.numpy as jnp, optax
@@ -119,14 +124,20 @@ def feasible_updates(
     if test not in TESTS:
         raise ValueError(f"test={test!r}: choose one of {', '.join(map(repr, TESTS))}.")
 
+    injected = isinstance(warmup_steps, jax.Array)  # by inject_hyperparams
+    if not injected and (not isinstance(warmup_steps, Integral) or warmup_steps < 0):
+        raise ValueError(
+            f"warmup_steps={warmup_steps!r}: give a whole number of updates, at least 0."
+        )
     if rule.evidence_decay and rule.needs != "moments":
         raise ValueError(
             f"rule {rule.name!r} has evidence_decay={rule.evidence_decay} but needs "
             f"{rule.needs!r}: only moments can be averaged over time."
         )
     settings = fixed_settings(
-        confidence=confidence, test=test, rule=rule.name, evidence_decay=rule.evidence_decay
-    )
+        confidence=confidence, test=test, rule=rule.name, evidence_decay=rule.evidence_decay,
+        warmup_steps=warmup_steps,
+    )  # fmt: skip
     requires = Requirements(constraints, rule.needs, settings)
 
     def init(params: Any) -> Any:
@@ -179,10 +190,12 @@ def feasible_updates(
             test=test,
             fresh=fresh,
             params=_leaves_like(params, named, treedef),
-            kept=state.kept,
+            kept=jnp.where(state.step > warmup_steps, state.kept, 1),
         )
         selection, rule_state = rule.select(proposal, state.rule_state)
         selection = _finite(selection, proposal.updates)
+        if injected or warmup_steps:
+            selection = _nothing_until(state.step >= warmup_steps, selection)
         masked = selected(selection, proposal.updates)
         counts = _counted(selection, proposal.updates)
         new_state = FeasibleUpdatesState(
@@ -225,6 +238,11 @@ def _finite(selection: Selection, updates: tuple[jax.Array, ...]) -> Selection:
     )
     passes = {name: finite(masks) for name, masks in selection.passes.items()}
     return selection._replace(keep=keep, passes=passes)
+
+
+def _nothing_until(warm: jax.Array, selection: Selection) -> Selection:
+    keep = tuple(jnp.where(warm, k, jnp.zeros_like(k)) for k in selection.keep)
+    return selection._replace(keep=keep)
 
 
 class _Counts(NamedTuple):

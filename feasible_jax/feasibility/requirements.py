@@ -92,3 +92,16 @@ def merged_requirements(opt_state: Any) -> dict[str, str]:
                 now = needs.get(constraint.name, "nothing")
                 needs[constraint.name] = max(now, requires.needs, key=GRADIENTS.index)
     return needs
+
+
+def longest_warmup(opt_state: Any) -> int:
+    """For how many updates a state's transformations gather evidence and move nothing.
+
+    >>> import jax.numpy as jnp
+    >>> from feasible_jax.feasibility import feasible_updates
+    >>> longest_warmup(feasible_updates("retain", warmup_steps=20).init(jnp.zeros(2)))
+    20
+    """
+    found = jax.tree.leaves(opt_state, is_leaf=lambda node: isinstance(node, Requirements))
+    masks = [requires for requires in found if isinstance(requires, Requirements)]
+    return max((dict(mask.settings).get("warmup_steps", 0) for mask in masks), default=0)

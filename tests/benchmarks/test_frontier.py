@@ -18,9 +18,10 @@ def frontier(monkeypatch):
 
 def options(frontier, folder, **changes):
     files = {"results": folder / "r.json", "table": folder / "t.md", "plot": folder / "p.svg"}
+    given = {"arms": ("none", "random_mask", "curvature_certified")} | files | changes
     return frontier.Options(
         folder=folder / "cells", smoke=True, scenarios=("random",), methods=("gradient_ascent",),
-        arms=("none", "soft_curvature", "soft_curvature_certified"), **files, **changes,
+        **given,
     )  # fmt: skip
 
 
@@ -29,13 +30,14 @@ def test_a_smoke_run_writes_everything_and_does_nothing_twice(
 ):
     frontier.main(options(frontier, tmp_path))
     rows = {row["arm"]: row for row in json.loads((tmp_path / "r.json").read_text())["rows"]}
-    assert set(rows) == {"reference", "none", "soft_curvature", "soft_curvature_certified"}
-    assert [len(rows[arm]["search"]) for arm in ("none", "soft_curvature")] == [3, 3]
-    certified = rows["soft_curvature_certified"]
-    assert certified["setting"] == rows["soft_curvature"]["setting"], "taken over, not searched"
+    arms = {"reference", "none", "coordinatewise", "random_mask", "curvature"}
+    assert set(rows) == arms | {"curvature_certified"}, "and those whose setting they take over"
+    assert {len(rows[arm]["search"]) for arm in arms - {"reference"}} == {4}
+    certified = rows["curvature_certified"]
+    assert certified["setting"] == rows["curvature"]["setting"], "taken over, not searched"
     assert 0 <= certified["accepted"] <= 1
     table = (tmp_path / "t.md").read_text()
-    for label in ("original", "retrained", "no mask", "soft coordinatewise, curvature"):
+    for label in ("original", "retrained", "no mask", "coordinatewise, curvature"):
         assert f"| {label} |" in table
     assert (tmp_path / "p.svg").read_text().startswith("<?xml")
 
@@ -44,3 +46,12 @@ def test_a_smoke_run_writes_everything_and_does_nothing_twice(
 
     monkeypatch.setattr(frontier, "run_trial", never)
     frontier.main(options(frontier, tmp_path))
+    frontier.main(options(frontier, tmp_path, time=True))
+    times = json.loads((tmp_path / "r.json").read_text())["step_seconds"]
+    assert {time["arm"] for time in times} == {"none", "random_mask", "curvature_certified"}
+    assert all(time["seconds"] > 0 for time in times)
+
+
+def test_unknown_arms_are_refused(frontier, tmp_path):
+    with pytest.raises(ValueError, match=r"arms names 'soft'.*'curvature'"):
+        frontier.main(options(frontier, tmp_path, arms=("soft",)))
