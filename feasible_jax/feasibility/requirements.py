@@ -104,4 +104,4 @@ def longest_warmup(opt_state: Any) -> int:
     """
     found = jax.tree.leaves(opt_state, is_leaf=lambda node: isinstance(node, Requirements))
     masks = [requires for requires in found if isinstance(requires, Requirements)]
-    return max((dict(mask.settings).get("warmup_steps", 0) for mask in masks), default=0)
+    return max((int(dict(mask.settings).get("warmup_steps", 0)) for mask in masks), default=0)
