@@ -7,6 +7,7 @@ from feasible_jax.alignment import (
     alpha_spending,
     directional_derivatives,
     loss_change,
+    online_fdr,
 )
 from feasible_jax.feasibility import (
     AccumulateEvidenceState,
@@ -65,6 +66,7 @@ __all__ = [
     "merge_moments",
     "methods",
     "moments_from_per_example",
+    "online_fdr",
     "projection",
     "random_mask",
     "reduce_moments",

@@ -26,7 +26,7 @@ from feasible_jax.alignment.mean_tests import (
     resolve_mean_test,
     student_test,
 )
-from feasible_jax.alignment.spending import alpha_spending
+from feasible_jax.alignment.spending import Spending, alpha_spending, online_fdr
 
 __all__ = [
     "DECREASE",
@@ -36,6 +36,7 @@ __all__ = [
     "TESTS",
     "MeanTest",
     "PerExampleChange",
+    "Spending",
     "aligned",
     "alignment_statistic",
     "alpha_spending",
@@ -50,6 +51,7 @@ __all__ = [
     "loss_change",
     "normal_quantile",
     "normal_test",
+    "online_fdr",
     "resolve_mean_test",
     "student_quantile",
     "student_test",

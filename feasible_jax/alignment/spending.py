@@ -1,9 +1,34 @@
 """How to spend one level over many tests."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
+import numpy as np
+
+# How fast what a rejection earned fades, one rate for each quarter of it: runs in which most pass
+# use it at once, and some of it is left after hundreds of tests in which nothing did.
+_FADING = np.array([0.5, 0.9, 0.99, 0.999], np.float32)
+
+
+class Spending(NamedTuple):
+    """Shares of a level that depend on what was accepted before.
+
+    Attributes:
+      init: ``() -> state``, an array.
+      share: ``state -> share`` of the level for the next test, in [0, 1].
+      after: ``(state, accepted) -> state`` after it.
+
+    >>> spending = online_fdr()
+    >>> state = spending.after(spending.init(), True)
+    >>> bool(spending.share(state) > spending.share(spending.init()))
+    True
+    """
+
+    init: Callable[[], jax.Array]
+    share: Callable[[jax.Array], jax.Array]
+    after: Callable[[jax.Array, Any], jax.Array]
 
 
 def alpha_spending(steps: int | None = None) -> Callable[[Any], Any]:
@@ -37,3 +62,63 @@ def alpha_spending(steps: int | None = None) -> Callable[[Any], Any]:
         return jnp.where(t < steps, jnp.float32(1 / steps), 0)
 
     return share
+
+
+def online_fdr(wealth: float = 0.5) -> Spending:
+    """Earn level with every update that passes, so that few of those applied do harm.
+
+    A level of ``alpha`` at each step bounds how often harm is applied, not which share of what is
+    applied does harm: where hardly an update is good, those that pass are mostly errors. This is
+    online control of the false discovery rate: it starts with a fraction of ``alpha``, spends it
+    over the tests, and earns up to ``alpha`` with each update that passes. At any time the sum of
+    all levels used is at most ``alpha max(passed, 1)``. So is, where each test holds its level
+    given what was before, the expected number of harmful updates that were applied::
+
+        E[harmful and applied] <= alpha E[max(applied, 1)],
+
+    whatever the updates depend on; of independent tests it is the false discovery rate itself that
+    ``alpha`` bounds. Where all pass, the level is ``alpha`` at every step; where few do, it falls,
+    and after long without any there is hardly a level left.
+
+    LORD++ (Javanmard and Montanari, 2018; Ramdas, Yang, Wainwright and Jordan, 2017, arXiv
+    1710.00499): test ``t`` has the level ``alpha (w gamma_t + (1 - w) gamma_(t - tau_1) + sum_(j >
+    1) gamma_(t - tau_j))``, ``tau_j`` the times of passing, with ``gamma`` a mixture of four
+    geometric series, of which a state of four numbers is enough.
+
+    Args:
+      wealth: the fraction ``w`` of ``alpha`` to begin with, in (0, 1).
+
+    Returns:
+      A ``Spending`` for ``certify_updates(spending=...)``.
+
+    Raises:
+      ValueError: for a wealth outside (0, 1).
+
+    >>> spending = online_fdr()
+    >>> state, shares = spending.init(), []
+    >>> for accepted in (True, True, False, False, False):
+    ...     shares.append(round(float(spending.share(state)), 2))
+    ...     state = spending.after(state, accepted)
+    >>> shares
+    [0.08, 0.24, 0.52, 0.34, 0.25]
+    """
+    if not 0 < wealth < 1:
+        raise ValueError(f"wealth={wealth}: give a fraction in (0, 1), such as 0.5.")
+    first = jnp.asarray((1 - _FADING) / len(_FADING))
+
+    def init() -> jax.Array:
+        # What is left of everything earned, by rate, and last whether anything has passed.
+        return jnp.concatenate([wealth * first, jnp.zeros(1)])
+
+    def share(state: jax.Array) -> jax.Array:
+        return jnp.sum(state[:-1])
+
+    def after(state: jax.Array, accepted: Any) -> jax.Array:
+        accepted = jnp.asarray(accepted, state.dtype)
+        passed = state[-1]
+        earned = accepted * jnp.where(passed > 0, 1, 1 - wealth)
+        return jnp.concatenate(
+            [state[:-1] * _FADING + earned * first, jnp.maximum(passed, accepted)[None]]
+        )
+
+    return Spending(init, share, after)

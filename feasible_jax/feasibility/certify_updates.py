@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from feasible_jax.alignment import DEFAULT_TEST, MeanTest, resolve_mean_test
+from feasible_jax.alignment import DEFAULT_TEST, MeanTest, Spending, resolve_mean_test
 from feasible_jax.feasibility.constraints import Constraint, parse_constraints
 from feasible_jax.feasibility.evidence import check_updates, is_hole, scalar
 from feasible_jax.feasibility.requirements import Requirements, fixed_settings
@@ -31,6 +31,7 @@ class CertifyUpdatesState(NamedTuple):
       tests: number of tests so far, each constraint and scale counted.
       abstentions: number of updates so far that became, or were, zero.
       abstentions_in_a_row: how many of those since the last one that passed.
+      spending: what ``spending`` remembers; empty where it remembers nothing.
       requires: the evidence to supply, which a loop reads off the state through any wrapper.
 
     >>> state = certify_updates(decrease=("retain",)).init(jnp.zeros(2))
@@ -47,6 +48,7 @@ class CertifyUpdatesState(NamedTuple):
     tests: jax.Array
     abstentions: jax.Array
     abstentions_in_a_row: jax.Array
+    spending: Any
     requires: Requirements
 
 
@@ -56,7 +58,7 @@ def certify_updates(
     confidence: float | Callable[[jax.Array], Any] = 0.95,
     test: str | MeanTest = DEFAULT_TEST,
     backtrack: int = 3,
-    spending: Callable[[jax.Array], Any] | None = None,
+    spending: Callable[[jax.Array], Any] | Spending | None = None,
     population_size: int | Mapping[str, int] | None = None,
     tolerance: float | Mapping[str, float] = 0.0,
     change: str = "loss",
@@ -87,7 +89,9 @@ def certify_updates(
       backtrack: how often a step that fails is halved, at least 0. First-order evidence without a
         tolerance is tested once: halving a step does not change its direction.
       spending: the share of the level that each step may use, ``step -> share``, as from
-        ``alpha_spending()``; None for all of it at every step.
+        ``alpha_spending()``, which bounds the probability that any step of a run does harm; or
+        ``online_fdr()``, which bounds the share of the applied updates that do; None for all of it
+        at every step.
       population_size: where the examples were drawn without replacement, the size of the
         population, or one by name: the finite-population correction.
       tolerance: how much a step may move an objective the wrong way, on average, in units of the
@@ -148,6 +152,7 @@ def certify_updates(
             tests=scalar(jnp.int32),
             abstentions=scalar(jnp.int32),
             abstentions_in_a_row=scalar(jnp.int32),
+            spending=spending.init() if isinstance(spending, Spending) else (),
             requires=requires,
         )
 
@@ -177,7 +182,7 @@ def certify_updates(
 
         trusted = confidence(state.step) if callable(confidence) else confidence
         level = 1 - jnp.asarray(trusted, jnp.float32)
-        level = level if spending is None else level * spending(state.step)
+        level = level * _share(spending, state)
         linear = all(getattr(f, "first_order", False) for f in changes.values())
         strict = all(isinstance(t, (int, float)) and t == 0 for t in tolerances.values())
         halvings = 0 if linear and strict else backtrack
@@ -198,6 +203,7 @@ def certify_updates(
             tests=state.tests + tried * len(constraints),
             abstentions=state.abstentions + (~passed).astype(jnp.int32),
             abstentions_in_a_row=jnp.where(passed, none, state.abstentions_in_a_row + 1),
+            spending=_remembered(spending, state, moving, passed),
             requires=state.requires,
         )
         return _scaled(updates, scale), new_state
@@ -215,6 +221,22 @@ def _check(confidence: Any, backtrack: Any, change: str) -> None:
         )
     if change not in CHANGES:
         raise ValueError(f"change={change!r}: choose one of {', '.join(map(repr, CHANGES))}.")
+
+
+def _share(spending: Any, state: CertifyUpdatesState) -> Any:
+    if spending is None:
+        return 1
+    if isinstance(spending, Spending):
+        return spending.share(state.spending)
+    return spending(state.step)
+
+
+def _remembered(
+    spending: Any, state: CertifyUpdatesState, tested: jax.Array, passed: jax.Array
+) -> Any:
+    if not isinstance(spending, Spending):
+        return state.spending
+    return jnp.where(tested, spending.after(state.spending, passed), state.spending)
 
 
 def _by_name(

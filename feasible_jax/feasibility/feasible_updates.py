@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from feasible_jax.alignment import TESTS, critical_value_at
+from feasible_jax.alignment import TESTS, Spending, critical_value_at
 from feasible_jax.feasibility.averaging import average_in, empty_average
 from feasible_jax.feasibility.constraints import parse_constraints
 from feasible_jax.feasibility.coordinatewise import coordinatewise
@@ -103,7 +103,7 @@ def feasible_updates(
       ValueError: if no constraint, or one twice, is named; for a confidence outside (0, 1), an
         unknown test or a negative ``warmup_steps``; from ``update``, for updates that are not
         shaped like the parameters, and evidence of the wrong shape.
-      TypeError: from ``update``, if a constraint's evidence is missing.
+      TypeError: for a ``Spending``; from ``update``, if a constraint's evidence is missing.
 
     >>> import jax.numpy as jnp, optax
     >>> params = {"w": jnp.array([1.0, 1.0])}
@@ -124,6 +124,11 @@ def feasible_updates(
     if test not in TESTS:
         raise ValueError(f"test={test!r}: choose one of {', '.join(map(repr, TESTS))}.")
 
+    if isinstance(spending, Spending):
+        raise TypeError(
+            "spending is a Spending, such as online_fdr(), which learns from what passes as a "
+            "whole: give it to certify_updates(), and a function of the step here."
+        )
     injected = isinstance(warmup_steps, jax.Array)  # by inject_hyperparams
     if not injected and (not isinstance(warmup_steps, Integral) or warmup_steps < 0):
         raise ValueError(

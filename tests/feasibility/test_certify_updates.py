@@ -11,6 +11,7 @@ from feasible_jax.alignment import (
     alpha_spending,
     directional_derivatives,
     loss_change,
+    online_fdr,
     resolve_mean_test,
 )
 from feasible_jax.feasibility import certify_updates, feasible_updates
@@ -209,6 +210,32 @@ def test_what_is_spent_is_the_sum_of_the_levels_and_beyond_it_nothing_passes():
     assert accepted == [True] * 4 + [False] * 2
     np.testing.assert_allclose(state.spent, 0.1, rtol=1e-5)
     assert (int(state.step), int(state.abstentions), int(state.abstentions_in_a_row)) == (6, 2, 2)
+
+
+def test_what_passes_earns_a_level_for_what_comes_after():
+    tx = certify_updates("retain", test=SAYS, spending=online_fdr(), confidence=0.9, backtrack=1)
+    spending = online_fdr()
+    state, update, remembered = tx.init(PARAMS), jax.jit(tx.update), spending.init()
+    still, said = jax.tree.map(jnp.zeros_like, PARAMS), {}
+    for name, p in (("good", 0.0), ("harmful", 1.0)):
+        said[name] = jax.tree_util.Partial(says(p, p))
+    steps = (("good", UPDATES), ("harmful", UPDATES), ("good", still), ("good", UPDATES)) * 5
+    accepted = 0
+    for name, updates in steps:
+        _, state = update(updates, state, PARAMS, retain_change=said[name])
+        level = 0.1 * float(spending.share(remembered))
+        np.testing.assert_allclose(state.level, level, rtol=1e-5)
+        if updates is UPDATES:  # a zero update is not tested: it neither earns nor spends
+            remembered = spending.after(remembered, state.accepted)
+            accepted += int(state.accepted)
+        assert bool(state.accepted) == (name == "good" and updates is UPDATES)
+        assert state.spent <= 0.1 * max(accepted, 1)
+    assert update._cache_size() == 2, "one compilation a change"
+
+
+def test_a_mask_cannot_earn_levels():
+    with pytest.raises(TypeError, match=r"online_fdr\(\).*give it to certify_updates"):
+        feasible_updates("retain", spending=online_fdr())
 
 
 def test_abstentions_in_a_row_start_anew():

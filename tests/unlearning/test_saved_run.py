@@ -23,7 +23,7 @@ MASK = fj.feasible_updates(
 )
 CERTIFY = fj.certify_updates(
     decrease=("retain",), confidence=0.5, tolerance=0.01, test="student", backtrack=1,
-    spending=fj.alpha_spending(),
+    spending=fj.online_fdr(),
 )  # fmt: skip
 EVERYTHING = {"optimizer": HEAVY, "feasibility": optax.chain(MASK, CERTIFY)}
 
