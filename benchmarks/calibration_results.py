@@ -20,7 +20,10 @@ def start(path: Path, resume: bool, settings: dict[str, Any]) -> Results:
     if not resume:
         raise SystemExit(f"{path} exists: continue it with --resume, or give another --out.")
     found = read(path)
-    if found["settings"] != json.loads(json.dumps(settings)):
+    settings = json.loads(json.dumps(settings))
+    # An arm more is a part more, and changes none of the others.
+    found["settings"] |= {"arms": settings["arms"]}
+    if found["settings"] != settings:
         raise SystemExit(
             f"{path} cannot be resumed: its settings are {found['settings']}, but here they are "
             f"{settings}. Give another --out."

@@ -1,6 +1,6 @@
 """Whole runs: how many of the updates that were applied raised the loss of the retain set."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -14,16 +14,33 @@ import feasible_jax as fj
 
 _SOFT = fj.coordinatewise(curvature="adaptive", soft=True, evidence_decay=0.9)
 
-# The rule, and the certificate's tolerance in nats, None for no certificate.
-ARMS = {
-    "no mask, certified": (None, 0.0),
-    "coordinatewise": (fj.coordinatewise(), None),
-    "coordinatewise, certified": (fj.coordinatewise(), 0.0),
-    "budget": (fj.budget(), None),
-    "budget, certified": (fj.budget(), 0.0),
-    "soft, curvature": (_SOFT, None),
-    "soft, curvature, certified": (_SOFT, 0.0),
-    "soft, curvature, tolerance 0.001, certified": (_SOFT, 1e-3),
+
+class Arm(NamedTuple):
+    """What comes after the optimizer: a rule or None; a certificate's tolerance in nats, or None
+    for no certificate; and whether its level is earned by what passes.
+    """
+
+    rule: fj.Rule | None
+    tolerance: float | None = None
+    earned: bool = False
+
+
+_RULES = {
+    "no mask": None,
+    "coordinatewise": fj.coordinatewise(),
+    "budget": fj.budget(),
+    "soft, curvature": _SOFT,
+}
+ARMS = {name: Arm(rule) for name, rule in _RULES.items() if rule is not None}
+ARMS |= {f"{name}, certified": Arm(rule, 0.0) for name, rule in _RULES.items()}
+ARMS |= {
+    f"soft, curvature, tolerance {tolerance:g}, certified": Arm(_SOFT, tolerance)
+    for tolerance in (1e-4, 1e-3)
+}
+ARMS |= {
+    f"{name}, online FDR": arm._replace(earned=True)
+    for name, arm in ARMS.items()
+    if arm.tolerance is not None
 }
 
 
@@ -40,13 +57,16 @@ def cell(setting: Setting, scenario: str, base: str, arm: str, steps: int) -> di
             rises.append(float((now - last[1]).mean()))
             last[:] = params, now
 
-    rule, tolerance = ARMS[arm]
+    rule, tolerance, earned = ARMS[arm]
     parts = [fj.feasible_updates(decrease=("retain",), rule=rule, confidence=CONFIDENCE)] * bool(
         rule
     )
     if tolerance is not None:
+        spending = fj.online_fdr() if earned else None
         parts.append(
-            fj.certify_updates(decrease=("retain",), confidence=CONFIDENCE, tolerance=tolerance)
+            fj.certify_updates(
+                decrease=("retain",), confidence=CONFIDENCE, tolerance=tolerance, spending=spending
+            )
         )
     result = fj.unlearn(
         task.loss_fn, task.params, forget=task.forget, retain=task.retain, method=method,

@@ -39,10 +39,3 @@ def test_a_smoke_run_writes_everything_and_does_nothing_twice(
     monkeypatch.setattr(speed, "_row", pytest.fail)
     speed.main(options)
     assert (tmp_path / "t.md").read_text() == text
-
-
-def test_the_committed_page_is_made_of_the_committed_rows(monkeypatch):
-    monkeypatch.syspath_prepend(BENCHMARKS)
-    report = importlib.import_module("speed_report")
-    data = json.loads((BENCHMARKS / "results" / "speed.json").read_text())
-    assert report.page(data) == (BENCHMARKS.parent / "docs" / "speed_benchmark.md").read_text()

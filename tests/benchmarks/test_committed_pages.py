@@ -1,0 +1,50 @@
+"""Every page of figures is what its script makes of the results that are committed with it."""
+
+import importlib
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+RESULTS, DOCS = ROOT / "benchmarks" / "results", ROOT / "docs"
+PAGES = {
+    "calibration_benchmark.md": ("calibration.json", "calibration_report", "markdown"),
+    "calibration_summary.md": ("calibration.json", "calibration_summary", "summary"),
+    "moments_benchmark.md": ("moments.json", "moments_report", "markdown"),
+    "speed_benchmark.md": ("speed.json", "speed_report", "page"),
+    "step_benchmark.md": ("step.json", "step_report", "markdown"),
+}
+
+
+@pytest.fixture(autouse=True)
+def importable(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_is_made_of_the_committed_results(page):
+    results, module, make = PAGES[page]
+    made = getattr(importlib.import_module(module), make)
+    assert made(json.loads((RESULTS / results).read_text())) == (DOCS / page).read_text()
+
+
+def test_the_headline_is_made_of_the_committed_results(tmp_path, monkeypatch):
+    headline = importlib.import_module("headline_results")
+    monkeypatch.setattr(headline, "STATIC", tmp_path)
+    for name in ("PAGE", "README"):
+        committed = getattr(headline, name)
+        monkeypatch.setattr(headline, name, tmp_path / committed.name)
+        shutil.copy(committed, tmp_path)
+    headline.main(())
+    for name, committed in (
+        ("PAGE", DOCS / "headline_benchmark.md"),
+        ("README", ROOT / "README.md"),
+    ):
+        assert getattr(headline, name).read_text() == committed.read_text(), name
+
+
+def test_no_results_are_without_a_page():
+    told = {results for results, *_ in PAGES.values()} | {"headline.json", "frontier.json"}
+    assert {path.name for path in RESULTS.glob("*.json")} <= told
