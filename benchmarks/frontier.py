@@ -1,13 +1,14 @@
-"""Utility when forgetting is done: every mask of the library, on Fashion-MNIST.
+"""Utility when forgetting is done: masks with and without a price and a certificate.
 
     python benchmarks/frontier.py --folder frontier
     python benchmarks/frontier.py --folder frontier --time
     python benchmarks/frontier.py --folder frontier --report-only
     python benchmarks/frontier.py --folder /tmp/smoke --smoke
 
-Each arm runs until the forget accuracy is the retrained model's; the table says what is left of
-retain and test accuracy then. Every arm chooses among as many settings, on the validation set, with
-the first seed; certified arms take over the setting of the arm they certify. Finished cells and
+Each arm runs on Fashion-MNIST until the forget accuracy is the retrained model's; the table says
+what is left of retain and test accuracy then. Every arm chooses among as many settings with the
+first seed, by validation accuracy less the points of forget accuracy still above the retrained
+model's; certified arms take over the setting of the arm they certify. Finished cells and
 trained models are kept in the folder, finished cells in the results too, and a run that was stopped
 goes on where it was. Steps are timed by themselves, one arm after the other and all of them three
 times over, so that an idle machine is needed for a few minutes only.
@@ -100,7 +101,9 @@ def main(options: Options) -> None:
         for scenario in options.scenarios
         for arm in options.arms
     ]
-    before = {} if options.smoke else frontier_report.read(options.results, plain(limits))
+    settings = {name: [list(setting) for setting in arm.settings] for name, arm in ARMS.items()}
+    about = {"limits": plain(limits), "settings": settings}
+    before = {} if options.smoke else frontier_report.read(options.results, about)
     for row in before.get("rows", []):
         # What another machine has finished is finished here too.
         ledger.cell(_name(*(row[k] for k in _WHERE)), lambda row=row: row)
@@ -115,7 +118,7 @@ def main(options: Options) -> None:
                 _run_cell(ledger, config, limits, *cell)
                 progress.advance(bar)
     rows = [ledger.read(path.stem) for path in sorted((options.folder / "cells").glob("row-*"))]
-    data = {"limits": plain(limits), "step_seconds": times, "rows": rows}
+    data = about | {"step_seconds": times, "rows": rows}
     frontier_report.write(data, options.results, options.table, options.plot)
 
 
@@ -199,7 +202,7 @@ def _about(trial: Trial) -> dict[str, Any]:
 
 
 def _density(ledger: Ledger, scenario: str, method: str) -> float:
-    """The random mask is as dense as the coordinatewise one was with the first seed."""
+    """As dense as the coordinatewise mask was with the first seed, in the steps that it moved."""
     name = _name(scenario, 0, method, "coordinatewise")
     return max(round(ledger.read(name)["kept"], 3), 0.001)
 

@@ -13,8 +13,7 @@ import optax
 import feasible_jax as fj
 from feasible_jax.feasibility import Rule
 
-# Measured as the rate at which the plain method forgets a tenth of Fashion-MNIST in 100 to 300
-# steps; the search looks a decade up and down.
+# About the rate at which the plain method forgets a tenth of Fashion-MNIST in 100 to 300 steps.
 LEARNING_RATES = {"gradient_ascent": 0.01, "neg_grad_plus": 0.3, "random_labels": 0.03}
 
 

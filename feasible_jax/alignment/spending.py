@@ -16,7 +16,8 @@ class Spending(NamedTuple):
     """Shares of a level that depend on what was accepted before.
 
     Attributes:
-      init: ``() -> state``, an array.
+      name: what it is and with which numbers, for whoever goes on with a run.
+      init: ``() -> state``, a float32 array.
       share: ``state -> share`` of the level for the next test, in [0, 1].
       after: ``(state, accepted) -> state`` after it.
 
@@ -26,6 +27,7 @@ class Spending(NamedTuple):
     True
     """
 
+    name: str
     init: Callable[[], jax.Array]
     share: Callable[[jax.Array], jax.Array]
     after: Callable[[jax.Array, Any], jax.Array]
@@ -71,19 +73,24 @@ def online_fdr(wealth: float = 0.5) -> Spending:
     applied does harm: where hardly an update is good, those that pass are mostly errors. This is
     online control of the false discovery rate: it starts with a fraction of ``alpha``, spends it
     over the tests, and earns up to ``alpha`` with each update that passes. At any time the sum of
-    all levels used is at most ``alpha max(passed, 1)``. So is, where each test holds its level
-    given what was before, the expected number of harmful updates that were applied::
+    all levels used is at most ``alpha max(passed, 1)``. So is, where each test holds the level it
+    is given, whatever was before, the expected number of harmful updates that were applied::
 
-        E[harmful and applied] <= alpha E[max(applied, 1)],
+        E[harmful and applied] <= alpha E[max(applied, 1)].
 
-    whatever the updates depend on; of independent tests it is the false discovery rate itself that
-    ``alpha`` bounds. Where all pass, the level is ``alpha`` at every step; where few do, it falls,
-    and after long without any there is hardly a level left.
+    That is the marginal false discovery rate; the expected share itself, ``E[harmful / applied]``,
+    is at most ``alpha`` where tests are independent, which those of a run are not. It takes one
+    certificate for all constraints, last in the chain, for what it earns with must be what is
+    applied; under a schedule of confidences ``alpha`` is the largest. Levels become far smaller
+    than ``alpha`` after long without a pass: so must be what a batch may fail to show.
+
+    Where all pass, the level rises to ``alpha``, two thirds of it within 100 tests; where few do,
+    it falls, and after long without any there is hardly a level left.
 
     LORD++ (Javanmard and Montanari, 2018; Ramdas, Yang, Wainwright and Jordan, 2017, arXiv
     1710.00499): test ``t`` has the level ``alpha (w gamma_t + (1 - w) gamma_(t - tau_1) + sum_(j >
     1) gamma_(t - tau_j))``, ``tau_j`` the times of passing, with ``gamma`` a mixture of four
-    geometric series, of which a state of four numbers is enough.
+    geometric series, of which a state of five numbers is enough.
 
     Args:
       wealth: the fraction ``w`` of ``alpha`` to begin with, in (0, 1).
@@ -104,11 +111,11 @@ def online_fdr(wealth: float = 0.5) -> Spending:
     """
     if not 0 < wealth < 1:
         raise ValueError(f"wealth={wealth}: give a fraction in (0, 1), such as 0.5.")
-    first = jnp.asarray((1 - _FADING) / len(_FADING))
+    first = (1 - _FADING) / np.float32(len(_FADING))
 
     def init() -> jax.Array:
         # What is left of everything earned, by rate, and last whether anything has passed.
-        return jnp.concatenate([wealth * first, jnp.zeros(1)])
+        return jnp.asarray(np.append(np.float32(wealth) * first, np.float32(0)))
 
     def share(state: jax.Array) -> jax.Array:
         return jnp.sum(state[:-1])
@@ -121,4 +128,4 @@ def online_fdr(wealth: float = 0.5) -> Spending:
             [state[:-1] * _FADING + earned * first, jnp.maximum(passed, accepted)[None]]
         )
 
-    return Spending(init, share, after)
+    return Spending(f"online_fdr({wealth})", init, share, after)

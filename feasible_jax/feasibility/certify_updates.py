@@ -27,7 +27,8 @@ class CertifyUpdatesState(NamedTuple):
         where nothing was tested because the update was zero already.
       level: the level that the last step could use; its tests share it.
       spent: the sum of the levels of all steps that tested; the union bound on the probability that
-        any applied update breaks a constraint.
+        any applied update breaks a constraint, and on their expected number. Where levels are
+        earned, it is these bounds on average.
       tests: number of tests so far, each constraint and scale counted.
       abstentions: number of updates so far that became, or were, zero.
       abstentions_in_a_row: how many of those since the last one that passed.
@@ -90,8 +91,8 @@ def certify_updates(
         tolerance is tested once: halving a step does not change its direction.
       spending: the share of the level that each step may use, ``step -> share``, as from
         ``alpha_spending()``, which bounds the probability that any step of a run does harm; or
-        ``online_fdr()``, which bounds the share of the applied updates that do; None for all of it
-        at every step.
+        ``online_fdr()``, which bounds the expected number of applied updates that do, by a share of
+        the expected number applied; None for all of it at every step.
       population_size: where the examples were drawn without replacement, the size of the
         population, or one by name: the finite-population correction.
       tolerance: how much a step may move an objective the wrong way, on average, in units of the
@@ -131,8 +132,9 @@ def certify_updates(
     mean_test = resolve_mean_test(test)
     _check(confidence, backtrack, change)
     settings = fixed_settings(
-        confidence=confidence, test=test, backtrack=backtrack, tolerance=tolerance
-    )
+        confidence=confidence, test=test, backtrack=backtrack, tolerance=tolerance,
+        spending=spending.name if isinstance(spending, Spending) else None,
+    )  # fmt: skip
     requires = Requirements(constraints, change, settings)
     sizes = _by_name("population_size", population_size, constraints, None)
     tolerances = _by_name("tolerance", tolerance, constraints, 0.0)
@@ -182,7 +184,7 @@ def certify_updates(
 
         trusted = confidence(state.step) if callable(confidence) else confidence
         level = 1 - jnp.asarray(trusted, jnp.float32)
-        level = level * _share(spending, state)
+        level = level * jnp.asarray(_share(spending, state), jnp.float32)
         linear = all(getattr(f, "first_order", False) for f in changes.values())
         strict = all(isinstance(t, (int, float)) and t == 0 for t in tolerances.values())
         halvings = 0 if linear and strict else backtrack

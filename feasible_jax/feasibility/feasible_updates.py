@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from feasible_jax.alignment import TESTS, Spending, critical_value_at
@@ -87,7 +88,8 @@ def feasible_updates(
         ``random_mask(density)``, or a ``Rule`` of your own.
       test: where the critical value comes from, ``"student"`` or ``"normal"``.
       spending: the share of the level ``1 - confidence`` that each step may use, ``step -> share``,
-        as from ``alpha_spending()``; None for all of it at every step.
+        as from ``alpha_spending()``, counted from the end of the warm-up; None for all of it at
+        every step.
       warmup_steps: how many updates at first are zero, while a rule with ``evidence_decay`` gathers
         evidence; at least 0. Of the first batch alone, many coordinates look as if no example
         depended on them, and large steps along them do harm at once: give about twice ``1 / (1 -
@@ -130,7 +132,9 @@ def feasible_updates(
             "whole: give it to certify_updates(), and a function of the step here."
         )
     injected = isinstance(warmup_steps, jax.Array)  # by inject_hyperparams
-    if not injected and (not isinstance(warmup_steps, Integral) or warmup_steps < 0):
+    if not injected and not (
+        isinstance(warmup_steps, Integral) and 0 <= warmup_steps <= np.iinfo(np.int32).max
+    ):
         raise ValueError(
             f"warmup_steps={warmup_steps!r}: give a whole number of updates, at least 0."
         )
@@ -141,7 +145,7 @@ def feasible_updates(
         )
     settings = fixed_settings(
         confidence=confidence, test=test, rule=rule.name, evidence_decay=rule.evidence_decay,
-        warmup_steps=warmup_steps,
+        warmup_steps=None if injected else warmup_steps or None,
     )  # fmt: skip
     requires = Requirements(constraints, rule.needs, settings)
 
@@ -183,7 +187,9 @@ def feasible_updates(
             evidence[name], average[name] = average_in(before, fresh[name], rule.evidence_decay)
         trusted = confidence(state.step) if callable(confidence) else confidence
         trusted = jnp.asarray(trusted, jnp.float32)
-        level = 1 - trusted if spending is None else (1 - trusted) * spending(state.step)
+        level = 1 - trusted
+        if spending is not None:  # nothing is spent while nothing passes
+            level = level * spending(jnp.maximum(state.step - warmup_steps, 0))
         proposal = Proposal(
             paths=tuple(path for path, _ in real),
             updates=tuple(leaf for _, leaf in real),

@@ -47,14 +47,13 @@ def check_certifying(certify_batch_size: int, patience: int | None) -> None:
         raise ValueError(f"patience={patience!r}: give a whole number of at least 1, or None.")
 
 
-def check_warmup(warmup_steps: int, steps: int, patience: int | None) -> None:
+def check_warmup(warmup_steps: int, steps: int) -> None:
     """Raise for a run that would be over before its mask lets anything pass."""
-    for name, value in (("steps", steps), ("patience", patience)):
-        if value is not None and warmup_steps >= value:
-            raise ValueError(
-                f"{name}={value}, and the first {warmup_steps} updates are zero: give more "
-                f"{name} than warmup_steps={warmup_steps}."
-            )
+    if warmup_steps >= steps:
+        raise ValueError(
+            f"steps={steps}, and the first {warmup_steps} updates are zero: give more steps than "
+            f"warmup_steps={warmup_steps}."
+        )
 
 
 def check_checkpoint(checkpoint: Any, every: float, resume: bool) -> None:

@@ -10,7 +10,7 @@ import optax
 
 from feasible_jax.alignment import directional_derivatives, loss_change
 from feasible_jax.feasibility import CertifyUpdatesState, FeasibleUpdatesState, Requirements
-from feasible_jax.feasibility.requirements import merged_requirements
+from feasible_jax.feasibility.requirements import longest_warmup, merged_requirements
 from feasible_jax.methods.method import Method, Problem
 from feasible_jax.unlearning.batches import Drawn, Layout, draw_batch
 from feasible_jax.unlearning.observation import method_gradient, observe
@@ -222,7 +222,8 @@ def make_step(
         abstained = ~_moves(updates)
         record = _record(opt_state, {**observed_losses, **losses}, abstained, alive)
         taken = state.step + alive.astype(jnp.int32)
-        idle = jnp.where(abstained, state.idle + 1, 0)
+        waiting = state.step < longest_warmup(state.opt_state)  # that nothing passes says nothing
+        idle = jnp.where(abstained & ~waiting, state.idle + 1, 0)
         return LoopState(params, opt_state, key, taken, alive, idle), record
 
     return step

@@ -155,8 +155,8 @@ def unlearn(
         more draws from it are more evidence about that. Batches of a stream are as they come.
       certify_batch_size: examples drawn for each constraint of a ``certify_updates``, at least 2;
         of a stream, as many batches as make up so many.
-      patience: how many updates in a row may be zero, those of a warm-up included, before a run
-        with constraints ends and says why in ``result.stop``; None never to give up.
+      patience: how many updates in a row may be zero, those of a mask's warm-up not counted, before
+        a run with constraints ends and says why in ``result.stop``; None never to give up.
       key: a random key, or a seed.
       strategy: how gradient moments are taken, see ``grad_moments``.
       batch_sharding: how the examples of every batch are spread over a mesh, as in
@@ -243,7 +243,7 @@ def unlearn(
     certified = certified_constraints(opt_state)
     check_sizes(data, begun, certified | needs, steps, batch_size, chunk_size, strategy)
     check_certifying(certify_batch_size, patience)
-    check_warmup(longest_warmup(opt_state), steps, patience)
+    check_warmup(longest_warmup(opt_state), steps)
     check_checkpoint(checkpoint, checkpoint_every, resume)
     rewind = None if rewind_to is None else Rewind(rewind_to, predict_fn, sets["forget"])
     if rewind is not None:

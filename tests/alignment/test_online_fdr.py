@@ -58,6 +58,29 @@ def test_the_sum_of_the_levels_never_exceeds_what_was_earned(often):
         assert shares[-1] > 0.95, "hardly anything is lost where all pass"
 
 
+def test_a_first_pass_after_thousands_of_tests_earns_what_was_not_spent_before():
+    """What comes closest to the bound: all that it began with is spent, then one passes."""
+    accepted = np.arange(40_000) == 20_000
+    shares = shares_of(accepted)
+    assert 0.499 < shares[:20_001].sum() <= 0.5 * (1 + 1e-5)
+    assert 0.99 < shares.sum() <= 1 + 1e-5
+
+
+def test_wide_numbers_change_no_types():
+    with jax.enable_x64(True):
+        spending = online_fdr()
+        state = spending.after(spending.init(), jnp.bool_(True))
+        assert {x.dtype for x in (spending.init(), state, spending.share(state))} == {
+            jnp.dtype("float32")
+        }
+
+
+def test_it_may_be_made_while_tracing():
+    made = []
+    jax.jit(lambda: made.append(online_fdr()) or 0)()
+    assert made[0].share(made[0].init()) > 0
+
+
 def run(rng, null, power, runs=4000, length=150):
     """Which tests pass and which of these are false: ``null`` says who is, from what passed."""
     spending = online_fdr()
