@@ -107,7 +107,7 @@ def online_fdr(wealth: float = 0.5) -> Spending:
     ...     shares.append(round(float(spending.share(state)), 2))
     ...     state = spending.after(state, accepted)
     >>> shares
-    [0.08, 0.24, 0.52, 0.34, 0.25]
+    [0.08, 0.12, 0.22, 0.13, 0.09]
     """
     if not 0 < wealth < 1:
         raise ValueError(f"wealth={wealth}: give a fraction in (0, 1), such as 0.5.")
