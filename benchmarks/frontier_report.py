@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
-from frontier_arms import ARMS
+from frontier_arms import ARMS, LEARNING_RATES
 from moments_results import machine
 
 from feasible_jax.evaluation.intervals import mean_interval
@@ -22,6 +22,8 @@ from matplotlib.lines import Line2D
 
 Row = dict[str, Any]
 
+# Of a whole benchmark.
+_SEEDS = 5
 SCENARIOS = ("random", "corrupted_labels", "class")
 TITLES = {
     "random": "Random tenth",
@@ -54,7 +56,7 @@ def write(data: dict[str, Any], results: Path, table: Path, plot: Path) -> None:
     today = datetime.date.today().isoformat()
     data = {"machine": machine(), "date": today} | data | {"rows": rows}
     _write(results, json.dumps(data, indent=1))
-    _write(table, _page(data))
+    _write(table, page(data))
     _picture(rows, plot)
 
 
@@ -76,7 +78,8 @@ def read(results: Path, about: dict[str, Any]) -> dict[str, Any]:
     return data
 
 
-def _page(data: dict[str, Any]) -> str:
+def page(data: dict[str, Any]) -> str:
+    """The page of tables."""
     limits = data["limits"]
     times = {(time["method"], time["arm"]): time["seconds"] for time in data["step_seconds"]}
     rows = [row | {"took": _took(row, times)} for row in data["rows"]]
@@ -100,7 +103,8 @@ def _page(data: dict[str, Any]) -> str:
         "[How to read the columns](yardsticks.md).",
         "",
         f"Measured on {data['date']}, {data['machine']['cpu']}, {data['machine']['cores']} cores, "
-        f"JAX {data['machine']['packages']['jax']}: `python benchmarks/frontier.py`.",
+        f"JAX {data['machine']['packages']['jax']}: `python benchmarks/frontier.py`."
+        f"{_missing(rows)}",
         "",
         "![What is left of test accuracy, by method, scenario and mask](_static/frontier.svg)",
     ]
@@ -112,6 +116,12 @@ def _page(data: dict[str, Any]) -> str:
             *_table(rows, method, scenario),
         ]
     return "\n".join(lines) + "\n"
+
+
+def _missing(rows: list[Row]) -> str:
+    done = sum(row["arm"] != "reference" for row in rows)
+    wanted = len(LEARNING_RATES) * len(SCENARIOS) * len(ARMS) * _SEEDS
+    return "" if done >= wanted else f" Of {wanted} runs {done} are done so far."
 
 
 def _took(row: Row, times: dict[tuple[str, str], float]) -> float | None:

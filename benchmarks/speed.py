@@ -6,8 +6,8 @@
 
 Every variant takes as many steps on the same task: larger steps, which the price brakes, a soft
 mask, momentum under the mask, an adaptive price, retain descent in the same step, a certificate,
-and some of these together. Nothing is chosen by what comes out. Finished runs and trained models
-are kept in the folder, and a run that was stopped goes on where it was.
+a warm-up, and some of these together. Nothing is chosen by what comes out. Finished runs and
+trained models are kept in the folder, and a run that was stopped goes on where it was.
 """
 
 import warnings
@@ -46,6 +46,7 @@ class Variant(NamedTuple):
       method: base method.
       momentum: of SGD, under the mask.
       certified: whether a certificate has the last word.
+      warmup_steps: in which evidence is gathered and nothing is moved.
     """
 
     label: str
@@ -54,6 +55,7 @@ class Variant(NamedTuple):
     method: str = "gradient_ascent"
     momentum: float = 0.0
     certified: bool = False
+    warmup_steps: int = 0
 
 
 def _priced(curvature: float | str = 1000.0, soft: bool = False) -> Callable[[], Any]:
@@ -64,6 +66,10 @@ VARIANTS = {
     "base": Variant("hard mask, rate 0.05", 0.05, _priced()),
     "larger": Variant("larger steps: rate 1", 1.0, _priced()),
     "larger_still": Variant("larger steps: rate 10", 10.0, _priced()),
+    "cheaper": Variant(
+        "larger steps at a lower price: rate 30, price 200, after a warm-up of 20 steps", 30.0,
+        _priced(200.0), warmup_steps=20,
+    ),
     "soft": Variant("soft mask, rate 1", 1.0, _priced(soft=True)),
     "soft_larger": Variant("soft mask, rate 10", 10.0, _priced(soft=True)),
     "momentum": Variant("momentum 0.9, rate 0.05", 0.05, _priced(), momentum=0.9),
@@ -71,6 +77,10 @@ VARIANTS = {
         "soft mask, momentum 0.9, rate 1", 1.0, _priced(soft=True), momentum=0.9
     ),
     "adaptive": Variant("adaptive price, rate 0.05", 0.05, _priced("adaptive")),
+    "warm_adaptive": Variant(
+        "adaptive price, rate 3, after a warm-up of 20 steps", 3.0, _priced("adaptive"),
+        warmup_steps=20,
+    ),
     "soft_adaptive": Variant("soft mask, adaptive price, rate 1", 1.0, _priced("adaptive", True)),
     "descent": Variant(
         "retain descent in the step (NegGrad+), soft mask, rate 10", 10.0, _priced(soft=True),
@@ -204,8 +214,9 @@ def _row(task: Task, limits: Limits, seed: int, name: str) -> dict[str, Any]:
 def _feasibility(name: str, limits: Limits) -> optax.GradientTransformation:
     variant = VARIANTS[name]
     masked = fj.feasible_updates(
-        decrease=("retain",), confidence=limits.confidence, rule=variant.rule()
-    )
+        decrease=("retain",), confidence=limits.confidence, rule=variant.rule(),
+        warmup_steps=min(variant.warmup_steps, limits.steps - 1),
+    )  # fmt: skip
     if not variant.certified:
         return masked
     certified = fj.certify_updates(decrease=("retain",), tolerance=limits.tolerance)

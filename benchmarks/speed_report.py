@@ -48,7 +48,8 @@ def page(data: dict[str, Any]) -> str:
         "it changes. Accuracies in percent after all steps, and the lowest forget accuracy at a "
         "look whose validation accuracy lies at most half a point below the original model's. "
         f"Certificates have a tolerance of {limits['tolerance']:g} nats a step. Means over "
-        f"{seeds} seeds, with 95% Student intervals. No row was chosen by its outcome.",
+        f"{seeds} seeds, with 95% Student intervals. No row was chosen by its outcome here; "
+        "those with a warm-up were found on another division of the data (seed 100).",
         "",
         f"Measured on {data['date']}, {data['machine']['cpu']}, {data['machine']['cores']} cores, "
         f"JAX {data['machine']['packages']['jax']}: `python benchmarks/speed.py`.",
