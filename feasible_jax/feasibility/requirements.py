@@ -55,20 +55,17 @@ def described(opt_state: Any) -> dict[str, Any]:
     >>> about["mask 1, confidence"], about["mask 1, decrease"]
     (0.9, ['retain'])
     """
-    nodes = jax.tree.leaves(opt_state, is_leaf=lambda node: isinstance(node, Requirements))
     about: dict[str, Any] = {}
     seen = {"mask": 0, "certificate": 0}
-    for requires in nodes:
-        if isinstance(requires, Requirements):
-            kind = "mask" if requires.needs in GRADIENTS else "certificate"
-            seen[kind] += 1
-            names = {+1: "decrease", -1: "increase"}
-            found = {
-                names[sign]: [c.name for c in requires.constraints if c.sign == sign]
-                for sign in names
-            }
-            found |= {"evidence": requires.needs, **dict(requires.settings)}
-            about |= {f"{kind} {seen[kind]}, {name}": value for name, value in found.items()}
+    for requires in _requirements(opt_state):
+        kind = "mask" if requires.needs in GRADIENTS else "certificate"
+        seen[kind] += 1
+        names = {+1: "decrease", -1: "increase"}
+        found = {
+            names[sign]: [c.name for c in requires.constraints if c.sign == sign] for sign in names
+        }
+        found |= {"evidence": requires.needs, **dict(requires.settings)}
+        about |= {f"{kind} {seen[kind]}, {name}": value for name, value in found.items()}
     return about
 
 
@@ -84,10 +81,9 @@ def merged_requirements(opt_state: Any) -> dict[str, str]:
     >>> merged_requirements(tx.init(jnp.zeros(2)))
     {'retain': 'moments', 'forget': 'moments'}
     """
-    found = jax.tree.leaves(opt_state, is_leaf=lambda node: isinstance(node, Requirements))
     needs: dict[str, str] = {}
-    for requires in found:
-        if isinstance(requires, Requirements) and requires.needs in GRADIENTS:
+    for requires in _requirements(opt_state):
+        if requires.needs in GRADIENTS:
             for constraint in requires.constraints:
                 now = needs.get(constraint.name, "nothing")
                 needs[constraint.name] = max(now, requires.needs, key=GRADIENTS.index)
@@ -102,6 +98,11 @@ def longest_warmup(opt_state: Any) -> int:
     >>> longest_warmup(feasible_updates("retain", warmup_steps=20).init(jnp.zeros(2)))
     20
     """
-    found = jax.tree.leaves(opt_state, is_leaf=lambda node: isinstance(node, Requirements))
-    masks = [requires for requires in found if isinstance(requires, Requirements)]
+    masks = _requirements(opt_state)
     return max((int(dict(mask.settings).get("warmup_steps", 0)) for mask in masks), default=0)
+
+
+def _requirements(opt_state: Any) -> list[Requirements]:
+    """Those of all transformations of a state, through any wrapper."""
+    nodes = jax.tree.leaves(opt_state, is_leaf=lambda node: isinstance(node, Requirements))
+    return [node for node in nodes if isinstance(node, Requirements)]
