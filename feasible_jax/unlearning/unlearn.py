@@ -3,7 +3,7 @@
 import os
 import warnings
 from collections.abc import Callable, Mapping
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import jax
@@ -37,7 +37,7 @@ from feasible_jax.unlearning.placement import (
     mesh_of,
     on_mesh,
 )
-from feasible_jax.unlearning.prepare import mask_updates, prepare
+from feasible_jax.unlearning.prepare import prepare
 from feasible_jax.unlearning.progress import progress_bar
 from feasible_jax.unlearning.rewind import Rewind
 from feasible_jax.unlearning.saved_run import SavedRun, Standing
@@ -52,6 +52,7 @@ from feasible_jax.unlearning.step import (
     merged_requirements,
 )
 from feasible_jax.unlearning.streams import Stream, first_batches
+from feasible_jax.unlearning.transformation import chained, init_state
 
 # Folded into the key of a run for what is prepared; a large number, as no step counts so far.
 _PREPARING = 0x70726570
@@ -237,8 +238,8 @@ def unlearn(
     mesh = mesh_of((params, data, begun), batch_sharding)
     params, data = on_mesh((params, data), mesh)
     layout = layout_of(data | begun, batch_sharding)
-    tx = _chain(optimizer, feasibility, method.prepare is not None)
-    opt_state = _init(tx, params, hyperparams or {})
+    tx = chained(optimizer, feasibility, method.prepare is not None)
+    opt_state = init_state(tx, params, hyperparams or {})
     needs = merged_requirements(opt_state)
     certified = certified_constraints(opt_state)
     check_sizes(data, begun, certified | needs, steps, batch_size, chunk_size, strategy)
@@ -276,7 +277,7 @@ def unlearn(
     problem = Problem(loss_fn, predict_fn, None)
     params, fixed = prepare(problem, method, params, data, jax.random.fold_in(key, _PREPARING))
     if method.prepare is not None:  # the state may hold the parameters that the run begins with
-        opt_state = _init(tx, params, hyperparams or {})
+        opt_state = init_state(tx, params, hyperparams or {})
     state, fixed, limits = on_mesh(
         (_strong(first_state(params, opt_state, key)), fixed, make_limits(steps, patience)), mesh
     )
@@ -359,47 +360,6 @@ def _compiled_chunk(
         certify_batch_size, layout,
     )  # fmt: skip
     return make_chunk(step, chunk_size, args, fed=any(isinstance(x, Drawn) for x in data.values()))
-
-
-@lru_cache(maxsize=64)
-def _chain(optimizer, feasibility, masked):
-    """The whole transformation; the same object for the same parts, so that jit recognises it."""
-    parts = [optimizer]
-    if masked:
-        parts.append(mask_updates())
-    if feasibility is not None:
-        parts.append(feasibility)
-    return optax.with_extra_args_support(parts[0] if len(parts) == 1 else optax.chain(*parts))
-
-
-def _init(tx: optax.GradientTransformation, params: Any, hyperparams: Mapping[str, float]) -> Any:
-    return jax.tree.map(jnp.asarray, _set_hyperparams(tx.init(params), hyperparams))
-
-
-def _set_hyperparams(opt_state: Any, hyperparams: Mapping[str, float]) -> Any:
-    for name, value in hyperparams.items():
-        # Counters, momenta and parameters may bear the same name: set what was injected alone.
-        injected = partial(_lies_in, "hyperparams")
-        found = optax.tree_utils.tree_get_all_with_path(opt_state, name, injected)
-        if not found:
-            raise ValueError(
-                f"hyperparams names {name!r}, which the optimizer does not have: make it with "
-                f"optax.inject_hyperparams(optax.sgd)({name}=...), for instance."
-            )
-        scheduled = partial(_lies_in, "hyperparams_states")
-        if optax.tree_utils.tree_get_all_with_path(opt_state, name, scheduled):
-            raise ValueError(
-                f"hyperparams names {name!r}, which the optimizer takes from a schedule: inject a "
-                "number to be able to set it."
-            )
-        array = jnp.asarray(value, found[0][1].dtype)
-        opt_state = optax.tree_utils.tree_set(opt_state, injected, **{name: array})
-    return opt_state
-
-
-def _lies_in(field: str, path: tuple, value: Any) -> bool:
-    del value
-    return len(path) > 1 and getattr(path[-2], "name", None) == field
 
 
 def _not_finite(method: Method, step: int) -> str:

@@ -285,30 +285,9 @@ class TestCompilation:
         assert_close(results[0.2].params, by_hand(loss, params, sets, tx, 5, evidence=True)[0])
         assert (results[0.1].params["w"] != results[0.2].params["w"]).any()
 
-    def test_only_what_was_injected_is_set(self, loss, sets):
-        """Neither a momentum of a parameter of that name nor a counter."""
-
-        def renamed(params, example):
-            return loss({"w": params["learning_rate"], "b": params["count"]}, example)
-
-        params = {"learning_rate": np.array([1.0, -2.0, 0.25]), "count": np.array(0.5)}
-        tx = optax.inject_hyperparams(optax.sgd)(learning_rate=0.1, momentum=0.9)
-        result = run(renamed, params, sets, optimizer=tx, hyperparams={"learning_rate": 0.0})
-        assert_close(result.params, params)
-        assert result.opt_state.inner_state[0].trace["learning_rate"].shape == (3,)
-        with pytest.raises(ValueError, match="'count'"):
-            run(renamed, params, sets, optimizer=tx, hyperparams={"count": 1.0})
-
-    @pytest.mark.parametrize("name", ["learning_rate", "confidence"])
-    def test_hyperparams_that_nobody_reads_are_refused(self, name, loss, params, sets):
-        for tx in (SGD, optax.chain(SGD, FEASIBLE)):
-            with pytest.raises(ValueError, match=f"{name}.*inject_hyperparams"):
-                run(loss, params, sets, optimizer=tx, hyperparams={name: 0.5})
-
-    def test_hyperparams_of_a_schedule_are_refused(self, loss, params, sets):
-        tx = optax.inject_hyperparams(optax.sgd)(learning_rate=optax.constant_schedule(0.1))
-        with pytest.raises(ValueError, match="schedule"):
-            run(loss, params, sets, optimizer=tx, hyperparams={"learning_rate": 0.5})
+    def test_hyperparams_that_nobody_reads_are_refused(self, loss, params, sets):
+        with pytest.raises(ValueError, match="learning_rate.*inject_hyperparams"):
+            run(loss, params, sets, hyperparams={"learning_rate": 0.5})
 
     def test_a_confidence_can_be_swept_too(self, loss, params, sets):
         feasibility = optax.inject_hyperparams(
