@@ -28,11 +28,15 @@ class Setting(NamedTuple):
       rate: learning rate of SGD, of arms that are not priced as a multiple of the method's own.
       confidence: of the tests; unused where nothing is tested.
       curvature: the rate of the curvature's price, or "adaptive"; unused where nothing is priced.
+      ramp_steps: steps after the warm-up over which the learning rate rises from 0. Where all
+        examples are fitted curvature prices next to nothing until the retain loss has risen, and
+        a first step at the largest rate may be the last.
     """
 
     rate: float
     confidence: float = 0.95
     curvature: float | str = 1000.0
+    ramp_steps: int = 0
 
 
 class Arm(NamedTuple):
@@ -79,7 +83,7 @@ _TESTED = (Setting(1.0), Setting(3.0), Setting(10.0), Setting(3.0, 0.75))
 _PRICED = (
     Setting(3.0, 0.5, 1000.0),
     Setting(10.0, 0.5, 300.0),
-    Setting(30.0, 0.5, 200.0),
+    Setting(30.0, 0.5, 200.0, 50),
     Setting(3.0, 0.5, "adaptive"),
 )
 _BUDGET = (
@@ -124,6 +128,16 @@ def make_feasibility(
         return masked
     certified = fj.certify_updates(decrease=("retain",), confidence=0.95, tolerance=TOLERANCE)
     return optax.chain(masked, certified)
+
+
+@cache
+def make_optimizer(setting: Setting, warmup_steps: int) -> optax.GradientTransformation:
+    """SGD whose learning rate can be set, and rises as the setting says."""
+    sgd = optax.inject_hyperparams(optax.sgd)(learning_rate=0.01)
+    if not setting.ramp_steps:
+        return sgd
+    ramp = optax.linear_schedule(0.0, 1.0, setting.ramp_steps, warmup_steps)
+    return optax.chain(sgd, optax.scale_by_schedule(ramp))
 
 
 def learning_rate(method: str, arm: str, setting: Setting) -> float:

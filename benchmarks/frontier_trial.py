@@ -6,8 +6,7 @@ import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
-import optax
-from frontier_arms import Setting, learning_rate, make_feasibility
+from frontier_arms import Setting, learning_rate, make_feasibility, make_optimizer
 from scipy.stats import ks_2samp
 
 import feasible_jax as fj
@@ -18,7 +17,6 @@ from feasible_jax.unlearning.task import Task
 
 # Half a point: three of 600 examples.
 TOLERANCE = 0.5
-_SGD = optax.inject_hyperparams(optax.sgd)(learning_rate=0.01)
 
 
 class Look(NamedTuple):
@@ -117,7 +115,7 @@ def _unlearn(
             forget=task.forget,
             retain=task.retain,
             method=make_method(method, task.num_classes),
-            optimizer=_SGD,
+            optimizer=make_optimizer(setting, limits.warmup_steps),
             feasibility=make_feasibility(arm, setting, density, limits.warmup_steps),
             hyperparams={"learning_rate": learning_rate(method, arm, setting)},
             batch_size=limits.batch_size,

@@ -93,8 +93,9 @@ def feasible_updates(
       warmup_steps: how many updates at first are zero, while a rule with ``evidence_decay`` gathers
         evidence; at least 0. Of the first batch alone, many coordinates look as if no example
         depended on them, and large steps along them do harm at once: give about twice ``1 / (1 -
-        evidence_decay)`` where steps are large. Inside ``accumulate_evidence`` it is updates that
-        count, not microbatches.
+        evidence_decay)`` where steps are large, and let a large learning rate rise after it, as by
+        ``optax.linear_schedule(..., transition_begin=warmup_steps)``. Inside
+        ``accumulate_evidence`` it is updates that count, not microbatches.
 
     Returns:
       A ``GradientTransformationExtraArgs``. Its ``update(updates, state, params=None, **evidence)``

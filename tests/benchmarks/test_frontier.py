@@ -3,7 +3,10 @@ import json
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import pytest
+
+from feasible_jax.unlearning.transformation import init_state
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
@@ -50,6 +53,17 @@ def test_a_smoke_run_writes_everything_and_does_nothing_twice(
     times = json.loads((tmp_path / "r.json").read_text())["step_seconds"]
     assert {time["arm"] for time in times} == {"none", "random_mask", "curvature_certified"}
     assert all(isinstance(time["seconds"], float) for time in times)
+
+
+def test_a_ramp_begins_after_the_warmup_and_scales_the_rate_that_is_set(frontier):
+    arms = importlib.import_module("frontier_arms")
+    tx = arms.make_optimizer(arms.Setting(4.0, ramp_steps=2), 3)
+    state = init_state(tx, jnp.zeros(()), {"learning_rate": 4.0})
+    rates = []
+    for _ in range(7):
+        update, state = tx.update(jnp.ones(()), state)
+        rates.append(-float(update))
+    assert rates == [0, 0, 0, 0, 2, 4, 4]
 
 
 def test_unknown_arms_are_refused(frontier, tmp_path):

@@ -286,7 +286,7 @@ class TestCompilation:
         assert (results[0.1].params["w"] != results[0.2].params["w"]).any()
 
     def test_hyperparams_that_nobody_reads_are_refused(self, loss, params, sets):
-        with pytest.raises(ValueError, match="learning_rate.*inject_hyperparams"):
+        with pytest.raises(ValueError, match=r"learning_rate.*inject_hyperparams"):
             run(loss, params, sets, hyperparams={"learning_rate": 0.5})
 
     def test_a_confidence_can_be_swept_too(self, loss, params, sets):
