@@ -1,6 +1,7 @@
 """The Optax transformation that tests a whole update on data which did not choose it."""
 
 from collections.abc import Callable, Mapping, Sequence
+from numbers import Real
 from typing import Any, NamedTuple
 
 import jax
@@ -29,6 +30,7 @@ class CertifyUpdatesState(NamedTuple):
       spent: the sum of the levels of all steps that tested; the union bound on the probability that
         any applied update breaks a constraint, and on their expected number. Where levels are
         earned, it is these bounds on average.
+      tested: number of updates so far that were not zero already, as ``spending`` counts them.
       tests: number of tests so far, each constraint and scale counted.
       abstentions: number of updates so far that became, or were, zero.
       abstentions_in_a_row: how many of those since the last one that passed.
@@ -46,6 +48,7 @@ class CertifyUpdatesState(NamedTuple):
     p_value: dict[str, jax.Array]
     level: jax.Array
     spent: jax.Array
+    tested: jax.Array
     tests: jax.Array
     abstentions: jax.Array
     abstentions_in_a_row: jax.Array
@@ -90,11 +93,13 @@ def certify_updates(
       backtrack: how often a step that fails is halved, at least 0. First-order evidence without a
         tolerance is tested once: halving a step does not change its direction.
       spending: the share of the level that each step may use, ``step -> share``, as from
-        ``alpha_spending()``, which bounds the probability that any step of a run does harm; or
+        ``alpha_spending()``, which bounds the probability that any step of a run does harm, counted
+        over the steps that have something to test, which those of a warm-up have not; or
         ``online_fdr()``, which bounds the expected number of applied updates that do, by a share of
         the expected number applied; None for all of it at every step.
       population_size: where the examples were drawn without replacement, the size of the
-        population, or one by name: the finite-population correction.
+        population, or one by name: the finite-population correction. ``fj.unlearn`` draws from its
+        sets with replacement, and refuses it for them.
       tolerance: how much a step may move an objective the wrong way, on average, in units of the
         loss, at least 0, or one by name. At 0 every step has to do good, which where a loss is
         fitted to nearly 0 hardly any does; with more, a step that does harm beyond it is what is
@@ -113,8 +118,9 @@ def certify_updates(
 
     Raises:
       ValueError: if no constraint is named, or one twice; for a confidence outside (0, 1), an
-        unknown test or kind of change, a negative ``backtrack``; from ``update``, for changes that
-        are not ``(B,)``, or inside ``optax.masked`` or ``optax.partition``.
+        unknown test or kind of change, a negative ``backtrack`` or ``tolerance``, a
+        ``population_size`` below 1; from ``update``, for changes that are not ``(B,)``, more of
+        them than the population holds, or inside ``optax.masked`` or ``optax.partition``.
       TypeError: from ``update``, if a constraint's evidence or ``params`` is missing.
 
     >>> import jax.numpy as jnp, optax
@@ -135,8 +141,13 @@ def certify_updates(
         confidence=confidence, test=test, backtrack=backtrack, tolerance=tolerance,
         spending=spending.name if isinstance(spending, Spending) else None,
     )  # fmt: skip
-    requires = Requirements(constraints, change, settings)
     sizes = _by_name("population_size", population_size, constraints, None)
+    for name, size in sizes.items():
+        if isinstance(size, Real) and not size >= 1:
+            raise ValueError(f"population_size={size} of {name!r}: give a number of at least 1.")
+    requires = Requirements(
+        constraints, change, settings, tuple(n for n, size in sizes.items() if size is not None)
+    )
     tolerances = _by_name("tolerance", tolerance, constraints, 0.0)
     for name, value in tolerances.items():
         if isinstance(value, (int, float)) and not value >= 0:
@@ -151,6 +162,7 @@ def certify_updates(
             p_value={c.name: jnp.ones((), jnp.float32) for c in constraints},
             level=scalar(),
             spent=scalar(),
+            tested=scalar(jnp.int32),
             tests=scalar(jnp.int32),
             abstentions=scalar(jnp.int32),
             abstentions_in_a_row=scalar(jnp.int32),
@@ -202,6 +214,7 @@ def certify_updates(
             p_value={c.name: found[i] for i, c in enumerate(constraints)},
             level=level,
             spent=state.spent + jnp.where(moving, level, 0),
+            tested=state.tested + moving.astype(jnp.int32),
             tests=state.tests + tried * len(constraints),
             abstentions=state.abstentions + (~passed).astype(jnp.int32),
             abstentions_in_a_row=jnp.where(passed, none, state.abstentions_in_a_row + 1),
@@ -230,7 +243,7 @@ def _share(spending: Any, state: CertifyUpdatesState) -> Any:
         return 1
     if isinstance(spending, Spending):
         return spending.share(state.spending)
-    return spending(state.step)
+    return spending(state.tested)  # steps that test nothing spend nothing
 
 
 def _remembered(
@@ -282,6 +295,12 @@ def _p_value(
         values = _gather(values, axis_name)
         if weights is not None:
             weights = _gather((weights != 0).astype(values.dtype), axis_name)
+    if isinstance(population_size, Real) and weights is None and values.size > population_size:
+        raise ValueError(
+            f"{constraint.name}_change gave {values.size} changes of a population of "
+            f"{population_size}: without replacement there are no more; leave population_size out "
+            "where examples are drawn with replacement."
+        )
     sign = jnp.asarray(constraint.sign, values.dtype)
     harm = sign * values - jnp.asarray(tolerance, values.dtype)
     p_value = automatic(lambda x, w: test.p_value(x, w, population_size), 0)

@@ -1,5 +1,6 @@
 """The default rule: each coordinate by itself."""
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -53,9 +54,10 @@ def coordinatewise(
     Args:
       curvature: the price's rate ``rho``, at least 0; ``"adaptive"`` to learn it from the run as a
         trust region does, see ``curvature.curvature_rate``; None for no price.
-      multiplicity: ``"none"``, or which error of all coordinates together the confidence bounds:
-        ``"bonferroni"`` the chance of any false one, ``"benjamini_hochberg"`` the expected share of
-        false ones among those kept.
+      multiplicity: ``"none"``, or which error of all coordinates that are tested the confidence
+        bounds: ``"bonferroni"`` the chance that a false one is kept, ``"benjamini_hochberg"`` the
+        expected share of false ones among those kept. Neutral coordinates are not tested, and few
+        examples may have been seen: they are no part of either.
       soft: shrink each coordinate by how sure its alignment is, instead of keeping or dropping it:
         by the lower confidence bound of its progress over the progress itself; with a curvature
         price, to the step that lowers the priced bound the most, at most the whole.
@@ -85,18 +87,22 @@ def coordinatewise(
 
     def select(proposal: Proposal, state: Any) -> tuple[Selection, Any]:
         rate, state = curvature_rate(curvature, proposal, state)
-        tested = {
-            c.name: _test(proposal, c, rate, multiplicity, soft) for c in proposal.constraints
+        asked = [_ask(proposal, c, rate, soft) for c in proposal.constraints]
+        statistics = _statistics(asked)
+        levels, critical = _levels(proposal, statistics, multiplicity)
+        passes = {
+            c.name: _aligned(these, at)
+            for c, these, at in zip(proposal.constraints, asked, critical, strict=True)
         }
-        passes = {name: found.passes for name, found in tested.items()}
         keep = all_of(passes)
         if soft:
-            parts = [found.parts for found in tested.values()]
+            parts = [_parts(these, at) for these, at in zip(asked, critical, strict=True)]
             keep = tuple(
                 jnp.where(k, _least(at), jnp.zeros_like(at[0]))
                 for k, *at in zip(keep, *parts, strict=True)
             )
-        return Selection(keep, passes, tests=tuple(found.tests for found in tested.values())), state
+        tests = tuple(map(Tests, statistics, levels))
+        return Selection(keep, passes, tests=tests), state
 
     return Rule(
         _name(curvature, multiplicity, soft),
@@ -107,59 +113,101 @@ def coordinatewise(
     )
 
 
-class _Tested(NamedTuple):
-    passes: tuple[jax.Array, ...]
-    parts: tuple[jax.Array, ...]
-    tests: Tests
+class _Leaf(NamedTuple):
+    """What one constraint knows of one leaf."""
+
+    update: jax.Array
+    mean: jax.Array
+    variance: jax.Array
+    price: jax.Array
+    charged: jax.Array  # what the test charges of the price
 
 
-def _test(
-    proposal: Proposal, constraint: Constraint, rate: Any, multiplicity: str, soft: bool
-) -> _Tested:
-    evidence, level = proposal.evidence[constraint.name], proposal.level[constraint.name]
-    sign, count = constraint.sign, evidence.count
-    priced = sign == DECREASE and not (isinstance(rate, float) and rate == 0)
-    prices = tuple(
-        jnp.asarray(0.5 * rate, f.dtype) * jnp.abs(u).astype(f.dtype) * f
-        if priced
-        else jnp.zeros((), f.dtype)
-        for u, f in zip(proposal.updates, fisher(evidence), strict=True)
+class _Asked(NamedTuple):
+    """What is asked of one constraint."""
+
+    leaves: tuple[_Leaf, ...]
+    count: jax.Array
+    sign: int
+
+
+def _ask(proposal: Proposal, constraint: Constraint, rate: Any, soft: bool) -> _Asked:
+    evidence = proposal.evidence[constraint.name]
+    priced = constraint.sign == DECREASE and not (isinstance(rate, float) and rate == 0)
+    leaves = []
+    for u, m, v, f in zip(
+        proposal.updates, evidence.mean, evidence.variance, fisher(evidence), strict=True
+    ):
+        price = jnp.zeros((), f.dtype)
+        if priced:
+            price = jnp.asarray(0.5 * rate, f.dtype) * jnp.abs(u).astype(f.dtype) * f
+        # What may be shortened pays by its length: it need not be worth the whole step.
+        leaves.append(_Leaf(u, m, v, price, jnp.zeros_like(price) if soft else price))
+    return _Asked(tuple(leaves), evidence.count, constraint.sign)
+
+
+def _aligned(asked: _Asked, critical: jax.Array) -> tuple[jax.Array, ...]:
+    return tuple(
+        aligned(a.update, a.mean, a.variance, asked.count, asked.sign, critical, a.charged)
+        for a in asked.leaves
     )
-    leaves = list(zip(proposal.updates, evidence.mean, evidence.variance, strict=True))
-    # What may be shortened pays by its length: it need not be worth the whole step.
-    charged = tuple(jnp.zeros_like(price) if soft else price for price in prices)
-    priced_leaves = [(*leaf, price) for leaf, price in zip(leaves, charged, strict=True)]
-    statistics = tuple(_statistic(u, m, v, count, sign, price) for u, m, v, price in priced_leaves)
-    critical = proposal.critical[constraint.name]
-    if multiplicity != "none":
-        level = adjusted_level(multiplicity, statistics, proposal.test, level, count)
-        critical = critical_value_at(proposal.test, level, count)
-    passes = tuple(aligned(u, m, v, count, sign, critical, p) for u, m, v, p in priced_leaves)
-    parts = ()
-    if soft:
-        parts = tuple(
-            _part(*leaf, count, sign, critical, price)
-            for leaf, price in zip(leaves, prices, strict=True)
+
+
+def _statistics(asked: list[_Asked]) -> list[tuple[jax.Array, ...]]:
+    """Of each constraint the statistics of its tests; NaN for what is not tested.
+
+    That is what does not move or is neutral; and what cannot pass one of the constraints, for what
+    is not finite, say, may have the largest of statistics.
+    """
+    possible = [[_possible(leaf, a) for leaf in a.leaves] for a in asked]
+    everywhere = [functools.reduce(jnp.logical_and, each) for each in zip(*possible, strict=True)]
+    return [
+        tuple(
+            jnp.where(can, _statistic(leaf, a), jnp.nan)
+            for can, leaf in zip(everywhere, a.leaves, strict=True)
         )
-    return _Tested(passes, parts, Tests(statistics, level))
+        for a in asked
+    ]
 
 
-def _statistic(update, mean, variance, count, sign, price) -> jax.Array:
-    """The statistic of the priced test; NaN for what does not move, is neutral, or cannot pass."""
-    statistic = (_progress(update, mean, sign) - price) / _error(variance, count)
-    # What is not finite, say, may have the largest of statistics.
-    possible = aligned(update, mean, variance, count, sign, jnp.zeros(()), -jnp.inf)
-    return jnp.where((update != 0) & possible, statistic, jnp.nan)
+def _possible(leaf: _Leaf, asked: _Asked) -> jax.Array:
+    least = jnp.zeros(()), -jnp.inf
+    can = aligned(leaf.update, leaf.mean, leaf.variance, asked.count, asked.sign, *least)
+    return can & (leaf.update != 0)
 
 
-def _part(update, mean, variance, count, sign, critical, price) -> jax.Array:
+def _statistic(leaf: _Leaf, asked: _Asked) -> jax.Array:
+    progress = _progress(leaf.update, leaf.mean, asked.sign)
+    return (progress - leaf.charged) / _error(leaf.variance, asked.count)
+
+
+def _levels(
+    proposal: Proposal, statistics: list[tuple[jax.Array, ...]], multiplicity: str
+) -> tuple[list[jax.Array], list[jax.Array]]:
+    """At which level each constraint tests, and what is critical there."""
+    names = [c.name for c in proposal.constraints]
+    levels = [proposal.level[name] for name in names]
+    if multiplicity == "none":
+        return levels, [proposal.critical[name] for name in names]
+    counts = [proposal.evidence[name].count for name in names]
+    level = functools.reduce(jnp.minimum, levels)
+    level = adjusted_level(multiplicity, statistics, proposal.test, level, counts)
+    return [level] * len(names), [critical_value_at(proposal.test, level, n) for n in counts]
+
+
+def _parts(asked: _Asked, critical: jax.Array) -> tuple[jax.Array, ...]:
+    return tuple(_part(leaf, asked, critical) for leaf in asked.leaves)
+
+
+def _part(leaf: _Leaf, asked: _Asked, critical: jax.Array) -> jax.Array:
     """How much of a coordinate to keep, in [0, 1]; 1 where it is neutral."""
-    progress, error = _progress(update, mean, sign), _error(variance, count)
+    progress = _progress(leaf.update, leaf.mean, asked.sign)
+    error = _error(leaf.variance, asked.count)
     sure = jnp.maximum(progress - critical.astype(error.dtype) * error, 0)
     # The bound ``sure |s Delta| - price |Delta| s^2`` is greatest at half their ratio.
-    whole = jnp.where(price > 0, 2 * price, progress)
+    whole = jnp.where(leaf.price > 0, 2 * leaf.price, progress)
     part = jnp.where(whole > sure, sure / jnp.where(whole > 0, whole, 1), 1)
-    return jnp.where((mean == 0) & (variance == 0), 1, part)
+    return jnp.where((leaf.mean == 0) & (leaf.variance == 0), 1, part)
 
 
 def _progress(update, mean, sign) -> jax.Array:

@@ -22,6 +22,7 @@ class Requirements:
       needs: the cheapest kind of evidence that will do, see ``Rule.needs``.
       settings: names and numbers that the transformation was made with, for whoever goes on with a
         run and wants to know that it is the same; numbers that may vary are not among them.
+      without_replacement: the constraints whose examples are to be drawn without replacement.
 
     >>> import jax.numpy as jnp
     >>> from feasible_jax.feasibility import feasible_updates
@@ -34,6 +35,7 @@ class Requirements:
     needs: str
     # States of equal structure stay so, whatever numbers their transformations were made with.
     settings: tuple[tuple[str, str | float], ...] = field(default=(), compare=False)
+    without_replacement: tuple[str, ...] = ()
 
 
 def fixed_settings(**given: Any) -> tuple[tuple[str, str | float], ...]:
@@ -88,6 +90,17 @@ def merged_requirements(opt_state: Any) -> dict[str, str]:
                 now = needs.get(constraint.name, "nothing")
                 needs[constraint.name] = max(now, requires.needs, key=GRADIENTS.index)
     return needs
+
+
+def without_replacement(opt_state: Any) -> list[str]:
+    """The constraints whose examples a state's transformations take for drawn that way.
+
+    >>> import jax.numpy as jnp
+    >>> from feasible_jax.feasibility import certify_updates
+    >>> without_replacement(certify_updates("retain", population_size=900).init(jnp.zeros(2)))
+    ['retain']
+    """
+    return sorted({name for r in _requirements(opt_state) for name in r.without_replacement})
 
 
 def longest_warmup(opt_state: Any) -> int:

@@ -1,6 +1,6 @@
 """What `unlearn` refuses before any work starts, and what it says to do instead."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -45,6 +45,17 @@ def check_certifying(certify_batch_size: int, patience: int | None) -> None:
         )
     if patience is not None and (not isinstance(patience, (int, np.integer)) or patience < 1):
         raise ValueError(f"patience={patience!r}: give a whole number of at least 1, or None.")
+
+
+def check_replacement(names: Sequence[str], drawn: Iterable[str]) -> None:
+    """Raise for a certificate that takes what is drawn with replacement for drawn without."""
+    for name in names:
+        if name in drawn:
+            raise ValueError(
+                f"certify_updates has a population_size for {name!r}, for examples drawn without "
+                "replacement, and batches of a set are drawn with replacement: leave it out, or "
+                "give a stream that draws without."
+            )
 
 
 def check_warmup(warmup_steps: int, steps: int) -> None:

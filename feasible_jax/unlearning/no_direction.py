@@ -39,4 +39,5 @@ def _reason(history: History, last: slice) -> str:
 
 def _leaf(history: History, last: slice) -> str:
     kept = {name: float(np.mean(values[last])) for name, values in history.kept_per_leaf.items()}
-    return f", leaf {min(kept, key=kept.__getitem__)}" if kept else ""
+    least = min(kept, key=kept.__getitem__) if kept else ""
+    return f", leaf {least}" if least else ""  # parameters that are one array have no name

@@ -10,7 +10,7 @@ import optax
 
 from feasible_jax.alignment import directional_derivatives, loss_change
 from feasible_jax.feasibility import CertifyUpdatesState, FeasibleUpdatesState, Requirements
-from feasible_jax.feasibility.requirements import longest_warmup, merged_requirements
+from feasible_jax.feasibility.requirements import merged_requirements
 from feasible_jax.methods.method import Method, Problem
 from feasible_jax.unlearning.batches import Drawn, Layout, draw_batch
 from feasible_jax.unlearning.observation import method_gradient, observe
@@ -222,7 +222,8 @@ def make_step(
         abstained = ~_moves(updates)
         record = _record(opt_state, {**observed_losses, **losses}, abstained, alive)
         taken = state.step + alive.astype(jnp.int32)
-        waiting = state.step < longest_warmup(state.opt_state)  # that nothing passes says nothing
+        # While a mask gathers evidence, that nothing passes says nothing.
+        waiting = _warming_up(state.opt_state)
         idle = jnp.where(abstained & ~waiting, state.idle + 1, 0)
         return LoopState(params, opt_state, key, taken, alive, idle), record
 
@@ -235,6 +236,15 @@ def _finite(tree: Any) -> jax.Array:
 
 def _moves(updates: Any) -> jax.Array:
     return jnp.any(jnp.stack([jnp.any(leaf != 0) for leaf in jax.tree.leaves(updates)]))
+
+
+def _warming_up(opt_state: Any) -> jax.Array:
+    """Whether a mask still gathers evidence; it counts its own updates, which may not be steps."""
+    left = [
+        state.step < int(dict(state.requires.settings).get("warmup_steps", 0))
+        for state in feasibility_states(opt_state)
+    ]
+    return jnp.any(jnp.stack([jnp.zeros((), bool), *left]))
 
 
 def _losses_finite(losses, observed, phases, phase) -> jax.Array:

@@ -12,13 +12,14 @@ import numpy as np
 import optax
 from jax.sharding import NamedSharding
 
-from feasible_jax.feasibility.requirements import described, longest_warmup
+from feasible_jax.feasibility.requirements import described, longest_warmup, without_replacement
 from feasible_jax.methods.method import Method, Problem, check_method
 from feasible_jax.moments.per_example import check_params
 from feasible_jax.unlearning.bad_input import (
     check_certifying,
     check_checkpoint,
     check_prepares,
+    check_replacement,
     check_rewinds,
     check_sizes,
     check_takes,
@@ -199,10 +200,10 @@ def unlearn(
       ValueError: for sets that are empty or ragged or hold NaN, a loss that is not a scalar, a
         constraint without data, hyper-parameters that the optimizer does not have or takes from a
         schedule, sizes below 1 or that do not divide over the mesh, a mask that is still warming up
-        when the run is over, a stream that is too short for one step, changes its shapes, or gives
-        the batch that chose to a certificate, a checkpoint that is damaged or of another run, a
-        ``rewind_to`` that cannot be measured, or none for a method that goes back, such as
-        ``fj.methods.scrub_r()``.
+        when the run is over, a certificate with the ``population_size`` of a set, a stream that is
+        too short for one step, changes its shapes, or gives the batch that chose to a certificate,
+        a checkpoint that is damaged or of another run, a ``rewind_to`` that cannot be measured, or
+        none for a method that goes back, such as ``fj.methods.scrub_r()``.
       TypeError: if ``method`` is not a ``Method``.
       FileExistsError: if a run is in ``checkpoint`` and ``resume`` is False.
       OSError: that says what to do, if ``checkpoint`` cannot be written or the disk is full.
@@ -244,6 +245,7 @@ def unlearn(
     certified = certified_constraints(opt_state)
     check_sizes(data, begun, certified | needs, steps, batch_size, chunk_size, strategy)
     check_certifying(certify_batch_size, patience)
+    check_replacement(without_replacement(opt_state), data)
     check_warmup(longest_warmup(opt_state), steps)
     check_checkpoint(checkpoint, checkpoint_every, resume)
     rewind = None if rewind_to is None else Rewind(rewind_to, predict_fn, sets["forget"])

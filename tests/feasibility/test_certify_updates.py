@@ -212,6 +212,22 @@ def test_what_is_spent_is_the_sum_of_the_levels_and_beyond_it_nothing_passes():
     assert (int(state.step), int(state.abstentions), int(state.abstentions_in_a_row)) == (6, 2, 2)
 
 
+@pytest.mark.parametrize("steps", [3, None])
+def test_steps_that_test_nothing_spend_nothing(steps):
+    """As those of a warm-up: the levels are those of a run without them."""
+    spending = alpha_spending(steps)
+    tx = certify_updates("retain", test=SAYS, spending=spending, backtrack=0)
+    still, change = jax.tree.map(jnp.zeros_like, PARAMS), says(0.0)
+    state, levels = tx.init(PARAMS), []
+    for updates in (still, still, UPDATES, still, UPDATES, UPDATES):
+        _, state = certify(updates, tx=tx, state=state, retain_change=change)
+        if updates is UPDATES:
+            levels.append(float(state.level))
+    np.testing.assert_allclose(levels, [0.05 * float(spending(i)) for i in range(3)], rtol=1e-5)
+    assert (int(state.step), int(state.tested), int(state.abstentions)) == (6, 3, 3)
+    np.testing.assert_allclose(state.spent, sum(levels), rtol=1e-5)
+
+
 def test_what_passes_earns_a_level_for_what_comes_after():
     tx = certify_updates("retain", test=SAYS, spending=online_fdr(), confidence=0.9, backtrack=1)
     spending = online_fdr()
@@ -288,6 +304,18 @@ def test_a_first_order_change_is_halved_down_to_the_tolerance():
 def test_a_negative_tolerance_is_refused(tolerance):
     with pytest.raises(ValueError, match=r"tolerance=.* of 'retain'"):
         certify_updates("retain", tolerance=tolerance)
+
+
+@pytest.mark.parametrize("size", [0, -3, 0.5, np.nan])
+def test_a_population_of_nobody_is_refused(size):
+    with pytest.raises(ValueError, match=r"population_size=.* of 'retain'.*at least 1"):
+        certify_updates("retain", population_size={"retain": size})
+
+
+def test_more_examples_than_the_population_holds_are_refused():
+    tx = certify_updates("retain", test="normal", population_size=63)
+    with pytest.raises(ValueError, match=r"retain_change gave 64 changes of a population of 63"):
+        certify(tx=tx, retain_change=lambda params, updates: -BATCH)
 
 
 def test_a_population_of_an_unknown_constraint_is_refused():

@@ -20,8 +20,8 @@ def test_benjamini_hochberg_is_exact_but_for_the_grid(seed, level):
     p_values = scipy.stats.norm.sf(rng.normal(size=500) + effects)
     p_values = np.clip(p_values, 1e-12, 1)
     statistics = jnp.asarray(scipy.stats.norm.isf(p_values), jnp.float32)
-    at = float(adjusted_level("benjamini_hochberg", [statistics[:77], statistics[77:]], "normal",
-                              jnp.float32(level), COUNT))  # fmt: skip
+    at = float(adjusted_level("benjamini_hochberg", [[statistics[:77], statistics[77:]]], "normal",
+                              jnp.float32(level), [COUNT]))  # fmt: skip
     got = p_values <= at
     adjusted = scipy.stats.false_discovery_control(p_values)
     assert not np.any(got & (adjusted > level * (1 + 1e-5)))
@@ -30,20 +30,24 @@ def test_benjamini_hochberg_is_exact_but_for_the_grid(seed, level):
 
 def test_bonferroni_divides_by_the_number_of_tests():
     statistics = [jnp.array([1.0, jnp.nan, 2.0]), jnp.array([[-jnp.inf, jnp.inf]])]
-    level = adjusted_level("bonferroni", statistics, "student", jnp.float32(0.1), COUNT)
+    level = adjusted_level("bonferroni", [statistics], "student", jnp.float32(0.1), [COUNT])
     np.testing.assert_allclose(level, 0.1 / 4, rtol=1e-6)
     for name in ("none", "bonferroni"):
-        alone = adjusted_level(name, [jnp.full(3, jnp.nan)], "student", jnp.float32(0.1), COUNT)
+        nothing = [[jnp.full(3, jnp.nan)]]
+        alone = adjusted_level(name, nothing, "student", jnp.float32(0.1), [COUNT])
         np.testing.assert_allclose(alone, 0.1, rtol=1e-6)
 
 
-def mixture(seed, runs, fields, share_good, shift=4.0, size=16):
+def moments_of(seed, runs, good, shift=4.0, size=16):
     """Moments of fields, some with progress and the others exactly at the boundary of harm."""
     rng = np.random.default_rng(seed)
+    grads = rng.normal(size=(runs, size, len(good))) + shift / np.sqrt(size) * good
+    return jnp.float32(grads.mean(1)), jnp.float32(grads.var(1, ddof=1))
+
+
+def mixture(seed, runs, fields, share_good, size=16):
     good = np.arange(fields) < share_good * fields
-    grads = rng.normal(size=(runs, size, fields)) + shift / np.sqrt(size) * good
-    mean, variance = jnp.float32(grads.mean(1)), jnp.float32(grads.var(1, ddof=1))
-    return mean, variance, good, size
+    return *moments_of(seed, runs, good, size=size), good, size
 
 
 def select(multiplicity, mean, variance, size, confidence=0.9):
@@ -82,6 +86,45 @@ def test_the_error_that_each_promises_to_bound():
     power = [rates[n]["power"] for n in ("bonferroni", "benjamini_hochberg", "none")]
     assert power == sorted(power)
     assert power[1] > power[0] + 0.1
+
+
+def test_a_coordinate_of_several_constraints_is_one_coordinate():
+    """Where each constraint has many good ones, of which few are good for the other too."""
+    runs, level, size, place = 1000, 0.1, 16, np.arange(80)
+    good = {"retain": place < 42, "group": (place < 4) | (place >= 42)}
+    worse = ~(good["retain"] & good["group"])
+    given = [moments_of(seed, runs, these) for seed, these in enumerate(good.values())]
+    rates = {}
+    for name in ("none", "bonferroni", "benjamini_hochberg"):
+        tx = feasible_updates(tuple(good), rule=coordinatewise(multiplicity=name), confidence=0.9)
+
+        @jax.jit
+        @jax.vmap
+        def one(retain, group, tx=tx):
+            updates = -jnp.ones_like(retain[0])
+            retain, group = (GradientMoments(*m, jnp.float32(size)) for m in (retain, group))
+            return tx.update(updates, tx.init(updates), retain=retain, group=group)[0] != 0
+
+        keep = np.asarray(one(*given))
+        false = (keep & worse).sum(1)
+        rates[name] = np.mean(false > 0), np.mean(false / np.maximum(keep.sum(1), 1)), keep.mean()
+    allowed = level + 4.5 * np.sqrt(level * (1 - level) / runs)
+    assert rates["none"][1] > 2 * allowed
+    assert rates["bonferroni"][0] <= allowed
+    assert rates["benjamini_hochberg"][1] <= allowed
+    assert rates["benjamini_hochberg"][2] > rates["bonferroni"][2] > 0.01, "and something passes"
+
+
+def test_what_cannot_pass_one_constraint_counts_for_none():
+    statistics = [[jnp.array([5.0, 5.0, jnp.nan])], [jnp.array([-5.0, 5.0, 5.0])]]
+    level = adjusted_level("bonferroni", statistics, "normal", jnp.float32(0.1), [COUNT, COUNT])
+    np.testing.assert_allclose(level, 0.1 / 3, rtol=1e-6)
+    tx = feasible_updates(("a", "b"), rule=coordinatewise(), confidence=0.9)
+    updates = -jnp.ones(2)
+    sure = jnp.tile(jnp.array([[1.0, 1.0]]), (4, 1)) + 0.01 * jnp.arange(4.0)[:, None]
+    spoilt = sure.at[0, 0].set(jnp.nan)
+    _, state = tx.update(updates, tx.init(updates), a=sure, b=spoilt)
+    assert (float(state.kept), float(state.expected_false)) == (0.5, 0)
 
 
 @pytest.mark.parametrize("multiplicity", ["none", "benjamini_hochberg"])

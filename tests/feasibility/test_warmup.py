@@ -120,6 +120,27 @@ def test_patience_begins_with_the_first_step_that_might_pass():
     assert "in 4 steps in a row" in result.stop.reason
 
 
+def test_a_warmup_counts_updates_and_not_microbatches():
+    """Patience waits for as many updates as the mask does, of two microbatches each."""
+
+    def loss(w, x):
+        return 0.5 * jnp.sum((w - x) ** 2)
+
+    def run(rate):
+        mask = optax.chain(optax.sgd(rate), fj.feasible_updates("retain", warmup_steps=6))
+        return fj.unlearn(
+            loss, jnp.zeros(2), forget=-jnp.ones((4, 2)), retain=jnp.ones((8, 2)), steps=26,
+            method=fj.methods.gradient_ascent(), optimizer=optax.identity(), progress=False,
+            feasibility=fj.accumulate_evidence(mask, 2), batch_size=8, patience=4, chunk_size=1,
+        )  # fmt: skip
+
+    good = run(0.1)
+    assert good.stop is None
+    np.testing.assert_array_equal(np.flatnonzero(~good.history.abstained), range(13, 26, 2))
+    bad = run(-0.1)
+    assert bad.stop.step == 16, "after 12 steps of warm-up"
+
+
 def test_a_level_is_spent_only_when_something_may_pass():
     tx = fj.feasible_updates("retain", spending=fj.alpha_spending(2), warmup_steps=3)
     updates = -jnp.ones(2)

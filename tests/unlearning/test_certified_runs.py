@@ -222,6 +222,24 @@ def test_mistakes_are_found_before_any_work(wrong, message, loss, params, sets):
         run(loss, params, sets, **wrong)
 
 
+def test_without_replacement_is_not_how_a_set_is_drawn_from(loss, params, sets):
+    def never(params, example):
+        raise AssertionError("long work has begun")
+
+    for size in (11, {"retain": 11}):
+        tx = certify_updates("retain", test="normal", population_size=size)
+        with pytest.raises(ValueError, match=r"population_size for 'retain'.*with replacement"):
+            run(never, params, sets, feasibility=optax.chain(MASK, tx))
+    tx = certify_updates(("retain", "group"), test="normal", population_size={"group": 90})
+
+    def batches():
+        while True:
+            yield sets["retain"]
+
+    group = {"constraint_data": {"group": batches()}}
+    run(loss, params, sets, feasibility=tx, steps=2, certify_batch_size=2, **group)
+
+
 def test_a_certificate_needs_no_variance_of_the_choosing_batch(loss, params, sets):
     assert run(loss, params, sets, feasibility=CERTIFY, batch_size=1).stop is None
 

@@ -31,6 +31,11 @@ def test_it_names_the_constraint_and_the_leaf_of_the_last_steps():
     assert got == "no feasible direction in 5 steps in a row: retain constraint, leaf a"
 
 
+def test_parameters_without_a_name_have_no_leaf_to_name():
+    got = no_direction(history(rates=[("retain", 0.1)], leaves=[("", 0.0)]), 5)
+    assert got == "no feasible direction in 5 steps in a row: retain constraint"
+
+
 def test_where_the_mask_left_something_it_is_the_certificate():
     rates = [("retain", 0.1)]
     p_values = {"retain": 0.3, "group": 0.7}

@@ -79,7 +79,9 @@ def read_sample(changes: jax.Array, weights: jax.Array | None, population_size: 
     nothing_random = equal | (fraction >= 1) | ~(variance > 0)
     harmless = jnp.where(equal, least < 0, mean < 0) | (size == 0)
     verdict = jnp.where(nothing_random, jnp.where(harmless, 0.0, 1.0), jnp.nan)
-    verdict = jnp.where(finite & (count > 1), verdict, 1.0).astype(dtype)
+    # More than the population cannot have been drawn without replacement.
+    possible = (count <= population_size) if population_size is not None else True
+    verdict = jnp.where(finite & (count > 1) & possible, verdict, 1.0).astype(dtype)
     equal = equal & finite & (size > 0) & (count > 1)
     return Sample(values, w, count, fraction, mean, variance, skewness, scale, equal, verdict)
 

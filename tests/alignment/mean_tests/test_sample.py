@@ -32,5 +32,14 @@ def test_scaled_by_the_largest_size(scale):
     assert np.isnan(sample.verdict)
 
 
-def test_more_than_the_population_is_the_population():
-    assert float(read_sample(jnp.arange(5.0), None, 3).fraction) == 1
+@pytest.mark.parametrize("population_size", [-1, 0, 3, 4.9])
+def test_more_than_the_population_says_nothing(population_size):
+    """They were drawn with replacement: where that is not known, nothing passes."""
+    sample = read_sample(jnp.array([-1.0, -2.0, -3.0, -4.0, -5.0]), None, population_size)
+    assert 0 <= float(sample.fraction) <= 1
+    assert float(sample.verdict) == 1
+
+
+def test_the_whole_population_is_certain():
+    assert float(read_sample(-jnp.arange(1.0, 6.0), None, 5).verdict) == 0
+    assert float(read_sample(jnp.arange(5.0), None, 5).verdict) == 1
