@@ -1,7 +1,6 @@
 """The Optax transformation that tests a whole update on data which did not choose it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from numbers import Real
 from typing import Any, NamedTuple
 
 import jax
@@ -143,7 +142,7 @@ def certify_updates(
     )  # fmt: skip
     sizes = _by_name("population_size", population_size, constraints, None)
     for name, size in sizes.items():
-        if isinstance(size, Real) and not size >= 1:
+        if isinstance(size, (int, float)) and not size >= 1:
             raise ValueError(f"population_size={size} of {name!r}: give a number of at least 1.")
     requires = Requirements(
         constraints, change, settings, tuple(n for n, size in sizes.items() if size is not None)
@@ -295,7 +294,11 @@ def _p_value(
         values = _gather(values, axis_name)
         if weights is not None:
             weights = _gather((weights != 0).astype(values.dtype), axis_name)
-    if isinstance(population_size, Real) and weights is None and values.size > population_size:
+    if (
+        isinstance(population_size, (int, float))
+        and weights is None
+        and values.size > population_size
+    ):
         raise ValueError(
             f"{constraint.name}_change gave {values.size} changes of a population of "
             f"{population_size}: without replacement there are no more; leave population_size out "

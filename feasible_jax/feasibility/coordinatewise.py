@@ -128,7 +128,7 @@ class _Asked(NamedTuple):
 
     leaves: tuple[_Leaf, ...]
     count: jax.Array
-    sign: int
+    sign: float
 
 
 def _ask(proposal: Proposal, constraint: Constraint, rate: Any, soft: bool) -> _Asked:
