@@ -101,8 +101,11 @@ def main(options: Options) -> None:
         for scenario in options.scenarios
         for arm in options.arms
     ]
-    settings = {name: [list(setting) for setting in arm.settings] for name, arm in ARMS.items()}
-    about = {"limits": plain(limits), "settings": settings}
+    settings = {
+        method: {name: [list(s) for s in arm.settings_of(method)] for name, arm in ARMS.items()}
+        for method in LEARNING_RATES
+    }
+    about = {"limits": plain(limits), "rates": LEARNING_RATES, "settings": settings}
     before = {} if options.smoke else frontier_report.read(options.results, about)
     for row in before.get("rows", []):
         # What another machine has finished is finished here too.
@@ -144,7 +147,7 @@ def _run_cell(
 
     def run() -> dict[str, Any]:
         if seed == 0 and this.like is None:
-            trials = {setting: trial(setting) for setting in this.settings}
+            trials = {setting: trial(setting) for setting in this.settings_of(method)}
             setting, best = max(trials.items(), key=lambda found: found[1].score(target))
         else:
             trials = {}

@@ -11,10 +11,12 @@ from typing import NamedTuple
 import optax
 
 import feasible_jax as fj
+from feasible_jax.experiments import make_method
 from feasible_jax.feasibility import Rule
+from feasible_jax.methods import Method
 
 # About the rate at which the plain method forgets a tenth of Fashion-MNIST in 100 to 300 steps.
-LEARNING_RATES = {"gradient_ascent": 0.01, "neg_grad_plus": 0.3, "random_labels": 0.03}
+LEARNING_RATES = {"gradient_ascent": 0.01, "neg_grad_plus": 0.1, "random_labels": 0.03}
 
 
 # Of certificates, in nats a step, chosen before any run of this benchmark.
@@ -31,12 +33,14 @@ class Setting(NamedTuple):
       ramp_steps: steps after the warm-up over which the learning rate rises from 0. Where all
         examples are fitted curvature prices next to nothing until the retain loss has risen, and
         a first step at the largest rate may be the last.
+      retain_weight: of NegGrad+; unused by other methods.
     """
 
     rate: float
     confidence: float = 0.95
     curvature: float | str = 1000.0
     ramp_steps: int = 0
+    retain_weight: float = 0.95
 
 
 class Arm(NamedTuple):
@@ -46,6 +50,8 @@ class Arm(NamedTuple):
       label: how tables call it.
       rule: ``(setting, density) -> Rule``, or None where nothing is masked.
       settings: those it chooses from, on validation data.
+      weighted: instead of them, those for NegGrad+: without a price, it forgets next to nothing or
+        all at once with its usual weight of the retain set.
       like: the arm whose chosen setting it takes over instead of choosing, or None.
       certified: whether a certificate has the last word.
       priced: whether curvature is priced: steps then are as large as their price allows, whatever
@@ -58,10 +64,19 @@ class Arm(NamedTuple):
     like: str | None = None
     certified: bool = False
     priced: bool = False
+    weighted: tuple[Setting, ...] = ()
+
+    def settings_of(self, method: str) -> tuple[Setting, ...]:
+        """Those to choose from when a method runs."""
+        return self.weighted if self.weighted and method == "neg_grad_plus" else self.settings
 
 
 def _rates(*rates: float) -> tuple[Setting, ...]:
     return tuple(Setting(rate) for rate in rates)
+
+
+def _weighted(*pairs: tuple[float, float]) -> tuple[Setting, ...]:
+    return tuple(Setting(rate, retain_weight=weight) for rate, weight in pairs)
 
 
 def _coordinatewise(setting: Setting, density: float) -> Rule:
@@ -80,6 +95,9 @@ _PLAIN = _rates(0.1, 0.3, 1.0, 3.0)
 # What keeps a fraction of the coordinates goes further at each step.
 _RANDOM = _rates(1.0, 3.0, 10.0, 30.0)
 _TESTED = (Setting(1.0), Setting(3.0), Setting(10.0), Setting(3.0, 0.75))
+_WEIGHTED = _weighted((1.0, 0.75), (0.3, 0.6), (1.0, 0.95), (0.3, 0.95))
+_WEIGHTED_RANDOM = _weighted((10.0, 0.75), (20.0, 0.75), (3.0, 0.6), (10.0, 0.95))
+_WEIGHTED_TESTED = _weighted((3.0, 0.75), (3.0, 0.6), (3.0, 0.95), (10.0, 0.95))
 _PRICED = (
     Setting(3.0, 0.5, 1000.0),
     Setting(10.0, 0.5, 300.0),
@@ -94,12 +112,24 @@ _BUDGET = (
 )
 
 ARMS: dict[str, Arm] = {
-    "none": Arm("no mask", None, _PLAIN),
-    "sign_mask": Arm("sign mask", lambda s, density: fj.sign_agreement(), _PLAIN),
-    "projection": Arm("projection", lambda s, density: fj.projection(evidence_decay=0.9), _PLAIN),
-    "coordinatewise": Arm("coordinatewise", _coordinatewise, _TESTED),
+    "none": Arm("no mask", None, _PLAIN, weighted=_WEIGHTED),
+    "sign_mask": Arm(
+        "sign mask", lambda s, density: fj.sign_agreement(), _PLAIN, weighted=_WEIGHTED
+    ),
+    "projection": Arm(
+        "projection",
+        lambda s, density: fj.projection(evidence_decay=0.9),
+        _PLAIN,
+        weighted=_WEIGHTED,
+    ),
+    "coordinatewise": Arm("coordinatewise", _coordinatewise, _TESTED, weighted=_WEIGHTED_TESTED),
     # As dense as that, which is why it runs after it.
-    "random_mask": Arm("random mask", lambda s, density: fj.random_mask(density), _RANDOM),
+    "random_mask": Arm(
+        "random mask",
+        lambda s, density: fj.random_mask(density),
+        _RANDOM,
+        weighted=_WEIGHTED_RANDOM,
+    ),
     "curvature": Arm("coordinatewise, curvature", _priced, _PRICED, priced=True),
     "budget": Arm("budget", _budget, _BUDGET, priced=True),
     "curvature_certified": Arm(
@@ -138,6 +168,17 @@ def make_optimizer(setting: Setting, warmup_steps: int) -> optax.GradientTransfo
         return sgd
     ramp = optax.linear_schedule(0.0, 1.0, setting.ramp_steps, warmup_steps)
     return optax.chain(sgd, optax.scale_by_schedule(ramp))
+
+
+def make_base_method(name: str, num_classes: int, setting: Setting) -> Method:
+    """The method itself."""
+    if name == "neg_grad_plus":
+        return _neg_grad_plus(setting.retain_weight)
+    return make_method(name, num_classes)
+
+
+# The same object for the same weight, so that nothing is compiled twice.
+_neg_grad_plus = cache(fj.methods.neg_grad_plus)
 
 
 def learning_rate(method: str, arm: str, setting: Setting) -> float:

@@ -6,13 +6,18 @@ import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
-from frontier_arms import Setting, learning_rate, make_feasibility, make_optimizer
+from frontier_arms import (
+    Setting,
+    learning_rate,
+    make_base_method,
+    make_feasibility,
+    make_optimizer,
+)
 from scipy.stats import ks_2samp
 
 import feasible_jax as fj
 from feasible_jax.evaluation import cross_entropy, evaluate, predict
 from feasible_jax.evaluation.accuracies import accuracy
-from feasible_jax.experiments import make_method
 from feasible_jax.unlearning.task import Task
 
 # Half a point: three of 600 examples.
@@ -114,7 +119,7 @@ def _unlearn(
             task.params,
             forget=task.forget,
             retain=task.retain,
-            method=make_method(method, task.num_classes),
+            method=make_base_method(method, task.num_classes, setting),
             optimizer=make_optimizer(setting, limits.warmup_steps),
             feasibility=make_feasibility(arm, setting, density, limits.warmup_steps),
             hyperparams={"learning_rate": learning_rate(method, arm, setting)},

@@ -134,6 +134,15 @@ def utility_fall_of(row: dict[str, Any]) -> float | None:
     return 0.0 if row.get("steps") == 0 else row.get("test_accuracy_fall")
 
 
+def utility_fall_p(row: dict[str, Any]) -> float | None:
+    """The p-value against a fall of more than half a point; the original model has none at all.
+
+    >>> utility_fall_p({"steps": 0, "test_accuracy_fall_p": None})
+    0.0
+    """
+    return 0.0 if row.get("steps") == 0 else row.get("test_accuracy_fall_p")
+
+
 def over_configurations(some: Sequence[Gain]) -> MeanInterval | None:
     """The mean over configurations of their means over seeds, with its 95% Student interval.
 

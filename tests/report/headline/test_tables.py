@@ -71,6 +71,19 @@ def test_runs_that_lost_more_than_half_a_point_are_counted(rows):
     assert cells["random mask"]["over 0.5"] == "0%"
 
 
+def test_runs_shown_to_have_lost_no_more_are_counted(rows):
+    _, cells = table(rows, "Unlearning accuracy gained")
+    assert cells["feasible"]["shown"] == "", "rows of older runs say nothing"
+    ours = [row for row in rows if row["arm"] == "feasible"]
+    for row in ours:
+        row["test_accuracy_fall_p"] = 0.2
+    for row in ours[:4]:
+        row["test_accuracy_fall_p"] = 0.05
+    ours[4] |= {"test_accuracy_fall_p": None, "steps": 0}  # the original model still
+    _, cells = table(rows, "Unlearning accuracy gained")
+    assert cells["feasible"]["shown"] == "25%"
+
+
 def test_what_nothing_masks_is_a_row_to_compare_with_and_in_no_mean(rows):
     before = {t.title: t for t in headline_tables(rows, rows)}
     plain = [row for row in rows if (row["method"], row["arm"]) == ("SalUn", "plain")]
