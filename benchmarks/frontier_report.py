@@ -107,8 +107,8 @@ def page(data: dict[str, Any]) -> str:
         "Seconds are the steps times those of one step, compiled, without looks, of each arm with "
         "its first scenario and seed. Soft masks are in "
         "[what makes a priced mask forget faster](speed_benchmark.md). "
-        f"{_FELL} is the largest, over seeds, of the "
-        "bounds on the fall of test accuracy in points, each with 95% confidence (non-inferiority). "
+        f"{_FELL} is the largest, over seeds, of the bounds on the fall of test accuracy in "
+        "points, each with 95% confidence (non-inferiority). "
         "[How to read the columns](yardsticks.md).",
         "",
         f"Measured on {data['date']}, {data['machine']['cpu']}, {data['machine']['cores']} cores, "
