@@ -23,7 +23,7 @@ def hall_test() -> MeanTest:
     The error of its level is of order ``1 / n`` instead of ``1 / sqrt(n)``, if the third moment is
     finite. It can only correct a skewness that the batch shows: the skewness of a small sample is
     far below that of a population with a long tail, so the level is exceeded there (a nominal 5% is
-    13% at 64 lognormal examples of sigma 1.5, and 10% at 256).
+    12% at 64 lognormal examples of sigma 1.5, and 10% at 256).
 
     Returns:
       A ``MeanTest`` named ``"hall"``.
