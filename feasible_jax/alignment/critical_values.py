@@ -40,6 +40,17 @@ def critical_value(test: str, confidence: Any, count: Any) -> jax.Array:
 def critical_value_at(test: str, level: Any, count: Any) -> jax.Array:
     """``critical_value`` at the confidence ``1 - level``, accurate where the level is tiny.
 
+    Args:
+      test: ``"student"`` or ``"normal"``.
+      level: of the one-sided test, in (0, 1), a scalar.
+      count: number of observations, a scalar.
+
+    Returns:
+      A scalar; infinite where there are too few observations for a variance.
+
+    Raises:
+      ValueError: for an unknown test.
+
     >>> round(float(critical_value_at("normal", 1e-9, 10)), 3)
     5.998
     """

@@ -107,7 +107,8 @@ def feasible_updates(
       ValueError: if no constraint, or one twice, is named; for a confidence outside (0, 1), an
         unknown test or a negative ``warmup_steps``; from ``update``, for updates that are not
         shaped like the parameters, and evidence of the wrong shape.
-      TypeError: for a ``Spending``; from ``update``, if a constraint's evidence is missing.
+      TypeError: for a ``rule`` that is no ``Rule``, and a ``Spending``; from ``update``, if a
+        constraint's evidence is missing.
 
     >>> import jax.numpy as jnp, optax
     >>> params = {"w": jnp.array([1.0, 1.0])}

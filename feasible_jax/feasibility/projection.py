@@ -27,6 +27,9 @@ def projection(noise_aware: bool = True, evidence_decay: float = 0.0) -> Rule:
     Returns:
       A ``Rule`` for ``feasible_updates(rule=...)``; it moves coordinates rather than masking them.
 
+    Raises:
+      ValueError: for an ``evidence_decay`` outside [0, 1).
+
     >>> import jax.numpy as jnp
     >>> from feasible_jax.feasibility import feasible_updates
     >>> tx = feasible_updates(decrease=("retain",), rule=projection(noise_aware=False))

@@ -45,6 +45,9 @@ class History(NamedTuple):
       abstained: ``(T,)`` whether the update that was applied was zero.
       certificates: what certificates said, None where there were none.
       stop: why the run ended before its last step, None after a full run.
+      level: ``(T,)`` the level at which each coordinate was tested; None where nothing was masked.
+      expected_false: ``(T,)`` an estimate of how many of the coordinates kept are misaligned in
+        truth, -1 where the rule has none; None where nothing was masked.
 
     >>> import numpy as np
     >>> history = History({"forget": np.array([0.1, 0.2])}, np.ones(2), {}, {}, np.zeros(2, bool))
@@ -59,6 +62,8 @@ class History(NamedTuple):
     abstained: np.ndarray
     certificates: Certificates | None = None
     stop: str | None = None
+    level: np.ndarray | None = None
+    expected_false: np.ndarray | None = None
 
 
 def history_of(chunks: Sequence[Record], stop: str | None = None) -> History:
@@ -67,7 +72,7 @@ def history_of(chunks: Sequence[Record], stop: str | None = None) -> History:
     certificates: Any = Certificates(**whole.certificate) if whole.certificate else None
     return History(
         whole.losses, whole.kept, whole.kept_per_leaf, whole.pass_rate, whole.abstained,
-        certificates, stop,
+        certificates, stop, **whole.mask,
     )  # fmt: skip
 
 

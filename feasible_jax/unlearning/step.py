@@ -87,6 +87,7 @@ class Record(NamedTuple):
     kept_per_leaf: dict[str, jax.Array]
     pass_rate: dict[str, jax.Array]
     abstained: jax.Array
+    mask: dict[str, jax.Array]
     certificate: dict[str, Any]
     alive: jax.Array
 
@@ -265,12 +266,15 @@ def _record(opt_state: Any, losses: dict[str, jax.Array], abstained, alive) -> R
     states = feasibility_states(opt_state)
     if not states:
         one = jnp.ones((), jnp.float32)
-        return Record(losses, one, {}, {}, abstained, certificate, alive)
+        return Record(losses, one, {}, {}, abstained, {}, certificate, alive)
     state = states[0]
     per_leaf = jax.tree_util.tree_leaves_with_path(state.kept_per_leaf)
     names = [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in per_leaf]
     kept_per_leaf = dict(zip(names, (leaf for _, leaf in per_leaf), strict=True))
-    return Record(losses, state.kept, kept_per_leaf, state.pass_rate, abstained, certificate, alive)
+    mask = {"level": state.level, "expected_false": state.expected_false}
+    return Record(
+        losses, state.kept, kept_per_leaf, state.pass_rate, abstained, mask, certificate, alive
+    )
 
 
 __all__ = [

@@ -73,11 +73,13 @@ def test_evidence_that_is_not_finite_teaches_nothing():
 
 
 def test_noise_alone_is_no_curvature():
-    """Noise ten times the size of the gradient: the rate is not the one that noise would feign."""
+    """Noise ten times the size of the gradient: the rate is not the one that noise would feign.
+
+    It stays about where it began, of which the rate that exact gradients show is ten times as much.
+    """
     for seed in range(4):
         rates, _ = run(60, noise=10.0, seed=seed)
-        assert np.all((rates >= 1) & (rates <= 1e7))
-        assert np.all(rates[-30:] < 100 * RATE)
+        assert np.all((rates > 0.5 * rates[0]) & (rates < 2 * rates[0])), seed
 
 
 @pytest.mark.parametrize("rule", [coordinatewise(curvature="adaptive"), budget(evidence_decay=0.0)])

@@ -10,7 +10,9 @@ from feasible_jax.unlearning.step import Record
 
 def record(losses, kept, alive=(True, True)):
     arrays = {name: np.array(values) for name, values in losses.items()}
-    return Record(arrays, np.array(kept), {}, {}, np.zeros(len(alive), bool), {}, np.array(alive))
+    return Record(
+        arrays, np.array(kept), {}, {}, np.zeros(len(alive), bool), {}, {}, np.array(alive)
+    )
 
 
 @pytest.fixture

@@ -133,6 +133,19 @@ class TestFeasibility:
         assert set(history.kept_per_leaf) == {"b", "w"}
         assert set(history.pass_rate) == {"retain", "forget"}
 
+    def test_the_history_tells_levels_and_how_many_may_be_false(self, loss, params, sets):
+        feasibility = fj.feasible_updates(
+            decrease=("retain",), confidence=0.6, spending=fj.alpha_spending(4)
+        )
+        history = run(loss, params, sets, feasibility=feasibility).history
+        np.testing.assert_allclose(history.level, [0.1] * 4 + [0], rtol=1e-5)
+        assert history.expected_false.shape == (5,)
+        assert (history.expected_false >= 0).all()
+        assert history.expected_false.any()
+        rule = fj.sign_agreement()
+        without = run(loss, params, sets, feasibility=fj.feasible_updates("retain", rule=rule))
+        assert without.history.expected_false.tolist() == [-1] * 5
+
     def test_it_may_be_chained_into_the_optimizer(self, loss, params, sets):
         apart = run(loss, params, sets, optimizer=HEAVY, feasibility=FEASIBLE)
         chained = run(loss, params, sets, optimizer=optax.chain(HEAVY, FEASIBLE))
@@ -171,6 +184,7 @@ class TestFeasibility:
         assert history.kept.tolist() == [1.0] * 5
         assert history.kept_per_leaf == {}
         assert history.pass_rate == {}
+        assert (history.level, history.expected_false) == (None, None)
 
 
 class TestLength:

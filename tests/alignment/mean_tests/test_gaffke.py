@@ -122,7 +122,7 @@ def level_and_power(populations, p_values, draws, counts, alphas):
 
 
 def test_level_and_power(populations, p_values):
-    assert not level_and_power(populations, p_values, 500, (64, 256), (0.05,))
+    assert not level_and_power(populations, p_values, 2000, (64, 256), (0.05,))
 
 
 @pytest.mark.slow
