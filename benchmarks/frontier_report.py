@@ -123,6 +123,7 @@ def page(data: dict[str, Any]) -> str:
             f"## {TITLES[scenario]}, {TITLES[method]}",
             "",
             *_table(rows, method, scenario),
+            *_stops(rows, method, scenario),
         ]
     return "\n".join(lines) + "\n"
 
@@ -157,6 +158,17 @@ def _table(rows: list[Row], method: str, scenario: str) -> list[str]:
         ]
         lines.append("| " + " | ".join([found[0]["label"], reached, *cells]) + " |")
     return lines
+
+
+def _stops(rows: list[Row], method: str, scenario: str) -> list[str]:
+    """Which runs ended early for want of a direction."""
+    found = [
+        f"{row['label']}, seed {row['seed']}, after {row['steps']} steps: {row['stop']}."
+        for row in rows
+        if (row["method"], row["scenario"]) == (method, scenario)
+        and (row.get("stop") or "").startswith("no feasible direction")
+    ]
+    return ["", "Ended early: " + " ".join(found)] if found else []
 
 
 def _reached(rows: list[Row]) -> str:
