@@ -2,7 +2,9 @@
 
 import importlib
 import json
+import re
 import shutil
+import statistics
 from pathlib import Path
 
 import pytest
@@ -44,6 +46,25 @@ def test_the_headline_is_made_of_the_committed_results(tmp_path, monkeypatch):
         ("README", ROOT / "README.md"),
     ):
         assert getattr(headline, name).read_text() == committed.read_text(), name
+
+
+def test_the_figures_of_the_frontier_in_the_readme_are_the_committed_ones():
+    rows = json.loads((RESULTS / "frontier.json").read_text())["rows"]
+    _, _, rest = (ROOT / "README.md").read_text().partition("<!-- frontier -->")
+    told = rest.partition("<!-- headline -->")[0]
+    for method, arm in (
+        ("original", "reference"), ("retrained", "reference"), ("gradient_ascent", "none"),
+        ("gradient_ascent", "sign_mask"), ("gradient_ascent", "curvature"),
+        ("neg_grad_plus", "none"), ("neg_grad_plus", "curvature"),
+        ("gradient_ascent", "curvature_certified"),
+    ):  # fmt: skip
+        wanted = ("random", method, arm)
+        found = [r for r in rows if (r["scenario"], r["method"], r["arm"]) == wanted]
+        assert len(found) == 5
+        retain, test = (
+            statistics.mean(row[f"{name}_accuracy"] for row in found) for name in ("retain", "test")
+        )
+        assert re.search(rf"\b{retain:.1f} (retain )?and {test:.1f}\b", told), (method, arm)
 
 
 def test_no_results_are_without_a_page():

@@ -249,7 +249,8 @@ class TestWhatIsRefused:
             run(optimizer=optax.sgd(0.05), checkpoint=begun, resume=True, on_chunk=never)
 
     def test_a_truncated_file_by_its_name(self, run, begun):
-        largest = max((p for p in begun.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
+        arrays = [p for p in begun.rglob("*") if p.is_file() and p.name != "manifest.json"]
+        largest = max(arrays, key=lambda p: p.stat().st_size)
         content = largest.read_bytes()
         largest.write_bytes(content[: len(content) // 2])
         with pytest.raises(ValueError, match="damaged") as error:
