@@ -31,8 +31,9 @@ bounded* and *betting* are told the largest possible change, where there is one.
 update makes to the loss of every retained example (*loss*), or from its directional derivatives
 (*direction*), recentred. The updates are what gradient ascent, NegGrad+ and random labels propose
 for a CNN on 6,000 images of Fashion-MNIST at steps {points} of a run, whole (*unmasked*) or
-through `coordinatewise()` (*masked*). Points and scenarios ({scenarios}) are pooled. Not measured on
-real populations: other batch sizes, the forgetting of a class, and betting, for no bound is known."""
+through `coordinatewise()` (*masked*). Points and scenarios ({scenarios}) are pooled. Not
+measured on real populations: other batch sizes, the forgetting of a class, and betting, for no
+bound is known."""
 
 
 def markdown(results: Results) -> str:
