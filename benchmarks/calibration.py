@@ -46,7 +46,7 @@ class Options:
     """Batches of a synthetic population."""
     real_draws: int = 2_000
     """Batches of a real one."""
-    real_batch_sizes: tuple[int, ...] = (64, 256)
+    real_batch_sizes: tuple[int, ...] = (32, 64, 128, 256, 1024)
     """Of the real populations."""
     bootstrap_draws: int = 2_000
     """How many of both the bootstrap sees."""

@@ -32,8 +32,7 @@ update makes to the loss of every retained example (*loss*), or from its directi
 (*direction*), recentred. The updates are what gradient ascent, NegGrad+ and random labels propose
 for a CNN on 6,000 images of Fashion-MNIST at steps {points} of a run, whole (*unmasked*) or
 through `coordinatewise()` (*masked*). Points and scenarios ({scenarios}) are pooled. Not
-measured on real populations: other batch sizes, the forgetting of a class, and betting, for no
-bound is known."""
+measured on real populations: the forgetting of a class, and betting, for no bound is known."""
 
 
 def markdown(results: Results) -> str:
@@ -162,10 +161,10 @@ def _needs_a_bound(found: Rejections, real: bool, test: str) -> bool:
 
 
 def _each_point(found: Rejections) -> list[str]:
-    body = []
+    body, sizes = [], [size for size in _SIZES if size in found.batch_sizes(real=True)]
     for name in found.populations(real=True):
         cells = []
-        for size in found.batch_sizes(real=True):
+        for size in sizes:
             for test in (DEFAULT_TEST, "student"):
                 shares = found.each("size", name, size, test, _ALPHA)
                 values = sorted(100 * share.value for share in shares)
@@ -174,11 +173,7 @@ def _each_point(found: Rejections) -> list[str]:
         skewness = sorted(row["skewness"] for row in rows)
         body.append([name, f"{skewness[0]:.0f} to {skewness[-1]:.0f}", *cells])
     head = ["population", "skewness"]
-    head += [
-        f"{test}, B = {size}"
-        for size in found.batch_sizes(real=True)
-        for test in (DEFAULT_TEST, "student")
-    ]
+    head += [f"{test}, B = {size}" for size in sizes for test in (DEFAULT_TEST, "student")]
     about = "Smallest and largest of the points and scenarios, each a population of its own."
     return ["## Real populations one by one, size at 5% in percent", about, table(head, body)]
 

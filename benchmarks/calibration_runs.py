@@ -15,14 +15,21 @@ import feasible_jax as fj
 _SOFT = fj.coordinatewise(curvature="adaptive", soft=True, evidence_decay=0.9)
 
 
+# A mask that goes far gathers evidence first; its learning rate then rises over so many steps.
+_WARMUP, _RAMP = 20, 50
+
+
 class Arm(NamedTuple):
     """What comes after the optimizer: a rule or None; a certificate's tolerance in nats, or None
-    for no certificate; and whether its level is earned by what passes.
+    for no certificate; whether its level is earned by what passes; and the learning rate that a
+    priced mask goes up to, at a confidence of one half and over twice as many steps, or None for
+    the base method's.
     """
 
     rule: fj.Rule | None
     tolerance: float | None = None
     earned: bool = False
+    far: float | None = None
 
 
 _RULES = {
@@ -31,11 +38,16 @@ _RULES = {
     "budget": fj.budget(),
     "soft, curvature": _SOFT,
 }
+_FAR = Arm(fj.coordinatewise(curvature=200.0, evidence_decay=0.9), far=30.0)
 ARMS = {name: Arm(rule) for name, rule in _RULES.items() if rule is not None}
 ARMS |= {f"{name}, certified": Arm(rule, 0.0) for name, rule in _RULES.items()}
 ARMS |= {
     f"soft, curvature, tolerance {tolerance:g}, certified": Arm(_SOFT, tolerance)
     for tolerance in (1e-4, 1e-3)
+}
+ARMS |= {
+    "curvature, rate 30": _FAR,
+    "curvature, rate 30, tolerance 0.001, certified": _FAR._replace(tolerance=1e-3),
 }
 ARMS |= {
     f"{name}, online FDR": arm._replace(earned=True)
@@ -57,10 +69,18 @@ def cell(setting: Setting, scenario: str, base: str, arm: str, steps: int) -> di
             rises.append(float((now - last[1]).mean()))
             last[:] = params, now
 
-    rule, tolerance, earned = ARMS[arm]
-    parts = [fj.feasible_updates(decrease=("retain",), rule=rule, confidence=CONFIDENCE)] * bool(
-        rule
-    )
+    rule, tolerance, earned, far = ARMS[arm]
+    confidence, warmup = CONFIDENCE, 0
+    if far is not None:
+        confidence, warmup, steps = 0.5, _WARMUP, 2 * steps
+        learning_rate = optax.linear_schedule(0.0, far, _RAMP, _WARMUP)
+    parts = []
+    if rule is not None:
+        warmup = min(warmup, steps - 1)
+        mask = fj.feasible_updates(
+            decrease=("retain",), rule=rule, confidence=confidence, warmup_steps=warmup
+        )
+        parts.append(mask)
     if tolerance is not None:
         spending = fj.online_fdr() if earned else None
         parts.append(
