@@ -69,18 +69,18 @@ def read_sample(changes: jax.Array, weights: jax.Array | None, population_size: 
     finite = jnp.isfinite(size)  # False for NaN, and for no examples at all
     scale = jnp.where(finite & (size > 0), size, 1)
     values = jnp.where(finite, x / scale, 0)
-    if population_size is None:
-        fraction = jnp.zeros((), dtype)
-    else:
-        fraction = jnp.clip(count / jnp.asarray(population_size, dtype), 0, 1)
+    fraction, possible = jnp.zeros((), dtype), True
+    if population_size is not None:
+        population = jnp.asarray(population_size, dtype)
+        fraction = jnp.clip(count / population, 0, 1)
+        # More than the population cannot have been drawn without replacement.
+        possible = count <= population
     mean, variance, skewness = sample_moments(values, w)
     equal = least == most
     # Not ``mean`` where all are equal: it is rounded. No variance without equality is underflow.
     nothing_random = equal | (fraction >= 1) | ~(variance > 0)
     harmless = jnp.where(equal, least < 0, mean < 0) | (size == 0)
     verdict = jnp.where(nothing_random, jnp.where(harmless, 0.0, 1.0), jnp.nan)
-    # More than the population cannot have been drawn without replacement.
-    possible = (count <= population_size) if population_size is not None else True
     verdict = jnp.where(finite & (count > 1) & possible, verdict, 1.0).astype(dtype)
     equal = equal & finite & (size > 0) & (count > 1)
     return Sample(values, w, count, fraction, mean, variance, skewness, scale, equal, verdict)
