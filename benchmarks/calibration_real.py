@@ -6,6 +6,7 @@ import calibration_tests
 import jax
 import numpy as np
 import scipy.stats
+from calibration_missed import missed
 from calibration_proposals import proposals
 from calibration_task import Setting, load_task, run_points
 from calibration_truth import changes
@@ -53,7 +54,9 @@ def _tested(
         def draw(count: int, size: int = size, rng: np.random.Generator = rng) -> np.ndarray:
             return standard[rng.integers(0, len(standard), (count, size))]
 
-        rows += calibration_tests.cells(draw, size, None, draws, bootstrap_draws)
+        unseen = {"missed": _rounded(missed(standard, size))}
+        tested = calibration_tests.cells(draw, size, None, draws, bootstrap_draws)
+        rows += [row | unseen for row in tested]
     return rows
 
 

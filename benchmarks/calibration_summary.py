@@ -3,7 +3,7 @@
 from calibration_counts import Rejections, Share
 from calibration_results import Results, rows_of
 from calibration_tables import table
-from calibration_violations import CERTIFICATES, harm
+from calibration_violations import CERTIFICATES, count, of_applied, of_harmful
 
 from feasible_jax.alignment import DEFAULT_TEST
 
@@ -56,13 +56,15 @@ def _worst(shares: list[Share]) -> Share:
 
 def _violations(results: Results) -> str:
     rows = rows_of(results, "rules")
-    names = [name for name in CERTIFICATES if name != "loss, 3 halvings"]
+    names = [name for name in CERTIFICATES if name not in ("none", "loss, 3 halvings")]
     body = []
     for rule in _RULES:
-        shares = [harm(rows, rule, name, "slope") for name in names]
-        cells = (
-            f"{of_draws.percent()} ({of_applied.percent()})" for of_applied, of_draws in shares
+        harmful = Share(*(count(rows, what, rule, "none") for what in ("slope_up", "draws")))
+        passed = (
+            f"{of_harmful(rows, rule, name).percent()} "
+            f"({of_applied(rows, rule, name, 'slope').percent()})"
+            for name in names
         )
-        body.append([rule, *cells])
-    head = ["percent", *(CERTIFICATES[name] for name in names)]
+        body.append([rule, harmful.percent(), *passed])
+    head = ["percent", "do harm", *(CERTIFICATES[name] for name in names)]
     return table(head, body)

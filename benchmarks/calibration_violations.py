@@ -19,11 +19,12 @@ _MEANING = """Each rule selects at 5% from the same proposals, on batches of 64;
 at 5%, sees 256 fresh examples, or in one column the 64 that chose. An update does harm where the
 mean over the whole retain set says so: in its slope, `<grad R, update> > 0`, or in its loss.
 
-A cell holds how many of the updates that were applied do harm, and in brackets how many these are
-of all draws, in percent. **The second figure is what a certificate of that kind bounds**, at 5%:
-one of the direction bounds harm to first order, one of the loss harm to the loss, and neither the
-other's. It says nothing of the first figure: where no update is good, few pass, and all of these
-are errors. With so few draws a cell is known to a few percent only.
+A cell holds how many of the updates that were applied do harm. In brackets, to first order: how
+many percent of the harmful proposals these are, **which is what a certificate of the direction
+bounds**, at 5%. For the loss: how many percent of all draws, for how many of all proposals raise it
+is known for a part only; a certificate of the loss bounds this, and neither bounds the other's
+harm. Nor does one bound the share of the applied that does harm: where no update is good, few pass,
+and all of these are errors.
 
 Under Bonferroni's and Benjamini and Hochberg's levels hardly a coordinate passes but those that the
 batch shows as neutral. What such updates do to a loss is below the rounding of float32 for most
@@ -41,9 +42,9 @@ def rule_tables(rows: list[Row]) -> list[str]:
         sections += [
             f"### {base}: {draws} draws at steps {steps}",
             "Harm to first order:",
-            _table(mine, lambda *which: cell(*harm(*which, "slope"))),
+            _table(mine, _slope),
             "Harm to the loss (without a certificate, known for a part of the draws):",
-            _table(mine, lambda *which: cell(*harm(*which, "loss"))),
+            _table(mine, _loss),
             "Mean rise of the retain loss where it rises, in nats:",
             _table(mine, _rise),
         ]
@@ -108,21 +109,25 @@ def _sum(rows: list[Row], name: str) -> int:
     return sum(row[name] for row in rows)
 
 
-def harm(rows: Iterable[Row], rule: str, certificate: str, what: str) -> tuple[Share, Share]:
-    """How many updates harm the ``"slope"`` or the ``"loss"``: of those applied, of all draws."""
+def of_applied(rows: Iterable[Row], rule: str, certificate: str, what: str) -> Share:
+    """How many of the updates that were applied harm the ``"slope"`` or the ``"loss"``."""
+    rows, known = list(rows), "applied" if what == "slope" else "loss_known"
+    return Share(*(count(rows, name, rule, certificate) for name in (f"{what}_up", known)))
+
+
+def of_harmful(rows: Iterable[Row], rule: str, certificate: str) -> Share:
+    """How many of the updates whose slope points up were applied."""
     rows = list(rows)
-    known = "applied" if what == "slope" else "loss_known"
-    harmful = count(rows, f"{what}_up", rule, certificate)
-    applied, looked_at = (count(rows, name, rule, certificate) for name in ("applied", known))
+    return Share(*(count(rows, "slope_up", rule, name) for name in (certificate, "none")))
+
+
+def of_draws(rows: Iterable[Row], rule: str, certificate: str) -> Share:
+    """In how many of all draws an update was applied that raises the loss."""
+    rows = list(rows)
+    harmful, known = of_applied(rows, rule, certificate, "loss")
+    applied, draws = (count(rows, name, rule, certificate) for name in ("applied", "draws"))
     # Not every draw was looked at: as many of the rest were applied.
-    draws = count(rows, "draws", rule, certificate)
-    draws = round(draws * looked_at / applied) if applied else draws
-    return Share(harmful, looked_at), Share(harmful, draws)
-
-
-def cell(of_applied: Share, of_draws: Share) -> str:
-    """Both shares in a cell."""
-    return f"{of_applied.count} of {of_applied.total} ({of_draws.percent()})"
+    return Share(harmful, round(draws * known / applied) if applied else draws)
 
 
 def count(rows: Iterable[Row], what: str, rule: str, certificate: str) -> Any:
@@ -138,6 +143,18 @@ def _table(rows: list[Row], entry) -> str:
         for rule in dict.fromkeys(row["rule"] for row in rows)
     ]
     return table(["rule", *CERTIFICATES.values()], body)
+
+
+def _slope(rows: list[Row], rule: str, certificate: str) -> str:
+    harmful, applied = of_applied(rows, rule, certificate, "slope")
+    if certificate == "none":
+        return f"{harmful} of {applied}"
+    return f"{harmful} of {applied} ({of_harmful(rows, rule, certificate).percent()})"
+
+
+def _loss(rows: list[Row], rule: str, certificate: str) -> str:
+    harmful, known = of_applied(rows, rule, certificate, "loss")
+    return f"{harmful} of {known} ({of_draws(rows, rule, certificate).percent()})"
 
 
 def _rise(rows: list[Row], rule: str, certificate: str) -> str:

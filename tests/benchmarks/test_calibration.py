@@ -96,11 +96,46 @@ def test_intervals_are_those_of_clopper_and_pearson():
     assert share(100, 100).interval() == pytest.approx((0.9638, 1.0), abs=1e-4)
 
 
-def test_harm_is_counted_of_the_applied_and_of_all_draws():
+def test_harm_is_counted_of_the_applied_of_the_harmful_and_of_all_draws():
     violations = importlib.import_module("calibration_violations")
-    row = {"rule": "budget", "certificate": "none", "draws": 50, "applied": 40, "slope_up": 10}
-    row |= {"loss_known": 8, "loss_up": 4, "rise": 0.2}
-    of_applied, of_draws = violations.harm([row, row], "budget", "none", "slope")
-    assert (of_applied, of_draws) == ((20, 80), (20, 100))
-    of_applied, of_draws = violations.harm([row, row], "budget", "none", "loss")
-    assert (of_applied, of_draws) == ((8, 16), (8, 20))
+    none = {"rule": "budget", "certificate": "none", "draws": 50, "applied": 40, "slope_up": 10}
+    none |= {"loss_known": 8, "loss_up": 4, "rise": 0.2}
+    loss = none | {"certificate": "loss", "applied": 6, "slope_up": 2, "loss_known": 6}
+    rows = [none, none, loss, loss]
+    assert violations.of_applied(rows, "budget", "none", "slope") == (20, 80)
+    assert violations.of_applied(rows, "budget", "loss", "slope") == (4, 12)
+    assert violations.of_applied(rows, "budget", "none", "loss") == (8, 16)
+    assert violations.of_harmful(rows, "budget", "loss") == (4, 20)
+    assert violations.of_draws(rows, "budget", "none") == (8, 20)
+    assert violations.of_draws(rows, "budget", "loss") == (8, 100)
+
+
+def test_what_a_batch_misses_is_the_fewest_examples_that_do_the_harm():
+    missed = importlib.import_module("calibration_missed").missed
+    rng, size = np.random.default_rng(0), 64
+    rare, skewed = np.r_[np.ones(50), np.full(950, -1 / 19)], rng.lognormal(sigma=2, size=400)
+    for population in (rare, skewed):
+        ordered = np.sort(population - population.mean())
+        for k in range(1, len(ordered)):
+            rest = ordered[: len(ordered) - k]
+            if rest.mean() * np.sqrt(size) <= -4 * rest.std():
+                break
+        assert 1 < k <= 50
+        wanted = (1 - k / len(ordered)) ** size
+        np.testing.assert_allclose(missed(population, size), wanted, rtol=1e-9)
+    np.testing.assert_allclose(missed(3 * skewed + 1, size), missed(skewed, size), rtol=1e-9)
+    assert missed(rng.normal(size=400), size) < 1e-6
+    assert missed(np.zeros(10), size) == 0
+
+
+def test_a_test_certifies_at_the_boundary_as_often_as_a_batch_misses_the_harm():
+    missed = importlib.import_module("calibration_missed").missed
+    tests, rng = importlib.import_module("calibration_tests"), np.random.default_rng(1)
+    population = np.r_[np.full(20, 30.0), rng.normal(-600 / 980, 1, 980)]
+    population -= population.mean()
+    share = missed(population, 64)
+    assert 0.2 < share < 0.4
+    for row in tests.cells(lambda n: population[rng.integers(0, 1000, (n, 64))], 64, None, 500, 50):
+        if row["test"] in ("gaffke", "student"):
+            expected = 500 * share
+            assert row["size"][1] > expected - 4 * np.sqrt(expected), row["test"]

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import math
 import re
 import shutil
 import statistics
@@ -65,6 +66,59 @@ def test_the_figures_of_the_frontier_in_the_readme_are_the_committed_ones():
             statistics.mean(row[f"{name}_accuracy"] for row in found) for name in ("retain", "test")
         )
         assert re.search(rf"\b{retain:.1f} (retain )?and {test:.1f}\b", told), (method, arm)
+
+
+@pytest.fixture
+def real():
+    """Of each real population: what a test certifies at a level, in percent, or what is missed."""
+    parts = json.loads((RESULTS / "calibration.json").read_text())["parts"]
+    rows = [row for name, some in parts.items() if name.startswith("real/") for row in some]
+
+    def figures(what, size, level=5, test="gaffke"):
+        mine = [row for row in rows if (row["B"], row["test"]) == (size, test)]
+        if what == "missed":
+            return [row[what] for row in mine]
+        return [100 * row[what][(1, 5).index(level)] / row["draws"] for row in mine]
+
+    return figures
+
+
+def at_most(share):
+    """Rounded up, for a text that says that no population exceeds it."""
+    return f"{math.ceil(10 * share - 1e-9) / 10:.1f}%"
+
+
+def words(text):
+    return " ".join(text.split())
+
+
+def test_the_figures_in_what_the_guarantee_says_are_the_committed_ones(real):
+    told = words((DOCS / "guarantee.md").read_text())
+    five, one = (real("size", 256, level) for level in (5, 1))
+    within = f"5% stayed within {at_most(max(five))} on all of {len(five)} of them"
+    assert f"{within}, and 1% within {at_most(max(one))}" in told
+    assert "it certifies three in four" in told
+    assert 72 < statistics.mean(real("power", 256)) < 78
+    sizes = real("size", 64)
+    missed = real("missed", 64)[sizes.index(max(sizes))]
+    assert f"in {max(sizes):.0f}% of the batches of 64" in told
+    assert f"{100 * missed:.0f}% of such batches had none of them" in told
+    assert f"{5400 * (1 - missed ** (1 / 64)):.0f} of 5,400 examples" in told
+
+
+def test_the_figures_in_the_docstrings_of_tests_are_the_committed_ones(real):
+    tests = importlib.import_module("feasible_jax.alignment")
+    told = words(tests.gaffke_test.__doc__)
+    few, many = real("size", 64), real("size", 256)
+    assert f"{statistics.mean(few):.0f}% on average with 64 examples" in told
+    assert f"and up to {max(few):.0f}%; with 256, {statistics.mean(many):.0f}% on average" in told
+    assert f"and up to {at_most(max(many))}" in told
+    few, many = real("size", 64, 1), real("size", 256, 1)
+    assert f"{statistics.mean(few):.1f}% on average with 64, and up to {max(few):.0f}%; " in told
+    assert f"with 256, {statistics.mean(many):.1f}%, and up to {at_most(max(many))}" in told
+    told, few = words(tests.student_test.__doc__), real("size", 64, test="student")
+    assert f"a nominal 5% was {statistics.mean(few):.0f}% on average at 64 examples" in told
+    assert f"and up to {max(few):.0f}%" in told
 
 
 def test_no_results_are_without_a_page():
