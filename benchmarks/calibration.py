@@ -50,7 +50,7 @@ class Options:
     """Of the real populations."""
     bootstrap_draws: int = 2_000
     """How many of both the bootstrap sees."""
-    scenarios: tuple[str, ...] = ("random", "corrupted_labels")
+    scenarios: tuple[str, ...] = ("random", "corrupted_labels", "class")
     """Of the real populations; rules and runs take the first."""
     points: tuple[int, ...] = (0, 50, 100, 200)
     """Steps of a real run at which updates are looked at."""
@@ -62,9 +62,9 @@ class Options:
     """The base methods of real populations and of runs."""
     rule_bases: tuple[str, ...] = ("gradient ascent", "NegGrad+")
     """The base methods whose updates the rules select from."""
-    rule_draws: int = 25
+    rule_draws: int = 500
     """Draws of batches at each point for the rules."""
-    loss_draws: int = 8
+    loss_draws: int = 100
     """For how many of them the true change of the loss is taken where there is no certificate."""
     run_steps: int = 60
     """Steps of the whole runs."""

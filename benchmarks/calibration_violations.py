@@ -27,9 +27,11 @@ harm. Nor does one bound the share of the applied that does harm: where no updat
 and all of these are errors.
 
 Under Bonferroni's and Benjamini and Hochberg's levels hardly a coordinate passes but those that the
-batch shows as neutral. What such updates do to a loss is below the rounding of float32 for most
-examples: a certificate of the loss then sees zeros, which count as harmless. How little harm that
-is, the last table of each method says."""
+batch shows as neutral, about one in a thousand, which few examples use. A handful of them, in some
+updates a single one, then carries the mean; a batch of 256 rarely shows them, and what does harm
+passes more often than the level says. A loss, moreover, changes by less than float32 shows for
+most examples, and zeros count as harmless. How little harm that is, the last table of each method
+says."""
 
 
 def rule_tables(rows: list[Row]) -> list[str]:

@@ -14,7 +14,7 @@ def student_test() -> MeanTest:
 
     Exact where changes are normal (Student 1908, "The probable error of a mean"). It does not
     promise its level where they are skewed towards harm, which is what the changes of trained
-    models are: there, a nominal 5% was 10% on average at 64 examples, and up to 45%.
+    models are: there, a nominal 5% was 11% on average at 64 examples, and up to 60%.
 
     Returns:
       A ``MeanTest`` named ``"student"``.
