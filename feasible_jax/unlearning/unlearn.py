@@ -156,7 +156,8 @@ def unlearn(
         are needed. It may exceed the number of examples: the test is about the mean of the set, and
         more draws from it are more evidence about that. Batches of a stream are as they come.
       certify_batch_size: examples drawn for each constraint of a ``certify_updates``, at least 2;
-        of a stream, as many batches as make up so many.
+        of a stream, as many batches as make up so many. The fewer examples carry the harm, the more
+        it takes to hold the level, see ``gaffke_test``.
       patience: how many updates in a row may be zero, those of a mask's warm-up not counted, before
         a run with constraints ends and says why in ``result.stop``; None never to give up.
       key: a random key, or a seed.
