@@ -106,6 +106,7 @@ def test_harm_is_counted_of_the_applied_of_the_harmful_and_of_all_draws():
     assert violations.of_applied(rows, "budget", "loss", "slope") == (4, 12)
     assert violations.of_applied(rows, "budget", "none", "loss") == (8, 16)
     assert violations.of_harmful(rows, "budget", "loss") == (4, 20)
+    assert violations.of_harmless(rows, "budget", "loss") == (8, 60)
     assert violations.of_draws(rows, "budget", "none") == (8, 20)
     assert violations.of_draws(rows, "budget", "loss") == (8, 100)
 
