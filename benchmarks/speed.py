@@ -25,6 +25,7 @@ from rich.progress import Progress
 import feasible_jax as fj
 from feasible_jax.evaluation import predict
 from feasible_jax.evaluation.accuracies import accuracy
+from feasible_jax.evaluation.utility_fall import utility_fall
 from feasible_jax.experiments import make_method
 from feasible_jax.experiments.build_task import build_task
 from feasible_jax.experiments.config import TaskConfig, preset
@@ -47,6 +48,8 @@ class Variant(NamedTuple):
       momentum: of SGD, under the mask.
       certified: whether a certificate has the last word.
       warmup_steps: in which evidence is gathered and nothing is moved.
+      ramp_steps: after them, over which the learning rate rises from 0. Where all retain losses
+        are nearly 0 nothing is charged, and large steps would do harm that evidence sees too late.
     """
 
     label: str
@@ -56,6 +59,7 @@ class Variant(NamedTuple):
     momentum: float = 0.0
     certified: bool = False
     warmup_steps: int = 0
+    ramp_steps: int = 0
 
 
 def _priced(curvature: float | str = 1000.0, soft: bool = False) -> Callable[[], Any]:
@@ -67,8 +71,8 @@ VARIANTS = {
     "larger": Variant("larger steps: rate 1", 1.0, _priced()),
     "larger_still": Variant("larger steps: rate 10", 10.0, _priced()),
     "cheaper": Variant(
-        "larger steps at a lower price: rate 30, price 200, after a warm-up of 20 steps", 30.0,
-        _priced(200.0), warmup_steps=20,
+        "larger steps at a lower price: rate 30, price 200, after a warm-up of 20 steps and "
+        "rising over 50", 30.0, _priced(200.0), warmup_steps=20, ramp_steps=50,
     ),
     "soft": Variant("soft mask, rate 1", 1.0, _priced(soft=True)),
     "soft_larger": Variant("soft mask, rate 10", 10.0, _priced(soft=True)),
@@ -158,8 +162,13 @@ def _run(ledger: Ledger, config: TaskConfig, limits: Limits, seed: int, name: st
     task = _task(ledger, config, seed)
     for role, params in (("original", task.params), ("retrained", task.retrained)):
         about = {"variant": role, "label": role, "seed": seed}
-        ledger.cell(f"{role}-{seed}", lambda p=params, a=about: a | _accuracies(task, p, True))
+        ledger.cell(f"{role}-{seed}", lambda p=params, a=about: a | _reference(task, p))
     ledger.cell(f"{name}-{seed}", lambda: _row(task, limits, seed, name))
+
+
+def _reference(task: Task, params: Any) -> dict[str, Any]:
+    test = predict(task.predict_fn, params, task.test)
+    return _accuracies(task, params, with_test=True) | utility_fall(task, params, test)
 
 
 _TASKS: dict[tuple[Path, int], Task] = {}
@@ -190,11 +199,12 @@ def _row(task: Task, limits: Limits, seed: int, name: str) -> dict[str, Any]:
         result = fj.unlearn(
             task.loss_fn, task.params, forget=task.forget, retain=task.retain,
             method=make_method(variant.method, task.num_classes),
-            optimizer=optax.sgd(variant.rate, momentum=variant.momentum or None),
+            optimizer=optax.sgd(_rate(variant), momentum=variant.momentum or None),
             feasibility=_feasibility(name, limits), steps=limits.steps,
             batch_size=limits.batch_size, key=seed, chunk_size=limits.look_every, on_chunk=look,
             predict_fn=task.predict_fn, progress=False,
         )  # fmt: skip
+    test = predict(task.predict_fn, result.params, task.test)
     useful = [seen for seen in looks if seen["validation"] >= before["validation"] - _NO_LOSS]
     certificates = result.history.certificates
     return {
@@ -202,12 +212,19 @@ def _row(task: Task, limits: Limits, seed: int, name: str) -> dict[str, Any]:
         "label": variant.label,
         "seed": seed,
         **_accuracies(task, result.params, with_test=True),
+        **utility_fall(task, result.params, test),
         "useful_forget": min(seen["forget"] for seen in useful),
         "kept": float(result.history.kept.mean()),
         "accepted": None if certificates is None else float(certificates.accepted.mean()),
         "stop": None if result.stop is None else result.stop.reason,
         "looks": looks,
     }
+
+
+def _rate(variant: Variant) -> float | optax.Schedule:
+    if not variant.ramp_steps:
+        return variant.rate
+    return optax.linear_schedule(0.0, variant.rate, variant.ramp_steps, variant.warmup_steps)
 
 
 @cache

@@ -34,8 +34,21 @@ def test_a_smoke_run_writes_everything_and_does_nothing_twice(
         least = row["looks"][0]["validation"] - 0.5
         useful = [look["forget"] for look in row["looks"] if look["validation"] >= least]
         assert row["useful_forget"] == min(useful)
+    fall, bound = (rows["base"][f"test_accuracy_{name}"] for name in ("fall", "fall_bound"))
+    assert fall == pytest.approx(rows["original"]["test"] - rows["base"]["test"])
+    assert fall < bound < 100
     text = (tmp_path / "t.md").read_text()
     assert "| soft mask, momentum 0.9, rate 1 |" in text
+    assert f"| {bound:.1f} | {rows['base']['useful_forget']:.1f}" in text
     monkeypatch.setattr(speed, "_row", pytest.fail)
     speed.main(options)
     assert (tmp_path / "t.md").read_text() == text
+
+
+def test_the_learning_rate_rises_after_the_warm_up(speed):
+    assert speed._rate(speed.VARIANTS["base"]) == 0.05
+    variant = speed.VARIANTS["cheaper"]
+    rate, end = speed._rate(variant), variant.warmup_steps + variant.ramp_steps
+    assert variant.ramp_steps > 0
+    assert [float(rate(step)) for step in (variant.warmup_steps, end)] == [0, variant.rate]
+    assert 0 < rate(end - 1) < variant.rate
