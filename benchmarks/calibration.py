@@ -2,36 +2,43 @@
 
     python benchmarks/calibration.py --out calibration.json --cache calibration_cache
     python benchmarks/calibration.py --out calibration.json --cache calibration_cache --resume
-    python benchmarks/calibration.py --report calibration.json --table t.md --plot p.svg
+    python benchmarks/calibration.py --report calibration.json --docs docs
 
-Four kinds of parts: every test of a mean on synthetic populations; the same on the changes that
-real updates make to the retain set of a CNN on Fashion-MNIST; the share of harmful updates among
-those that each selection rule applies, with and without a certificate; and whole runs. Nothing here
-is a time, so the machine may be busy.
+Six kinds of parts: every test of a mean on synthetic populations; the same on the changes that
+real updates make to the retain set of a CNN on Fashion-MNIST; on both, what every selection rule
+lets pass by itself, and what the default certificate makes of the rest, at every level and size of
+a batch; the share of harmful updates among those that each rule applies, with several certificates;
+and whole runs. Nothing here is a time, so the machine may be busy.
 """
 
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
+import calibration_certified
+import calibration_levels_plot
+import calibration_masks
+import calibration_plot
 import calibration_real
+import calibration_report
 import calibration_results
 import calibration_rules
+import calibration_rules_report
 import calibration_runs
+import calibration_summary
 import calibration_tests
 import numpy as np
 import tyro
-from calibration_plot import write_plot
 from calibration_populations import POPULATIONS, Population
 from calibration_proposals import RULES
-from calibration_report import markdown
-from calibration_summary import summary
 from calibration_task import BASES, Setting
 from rich.progress import Progress
 
-KINDS = ("synthetic", "real", "rules", "runs")
+KINDS = ("synthetic", "real", "masks", "certified", "rules", "runs")
 
 
 @dataclass
@@ -41,21 +48,27 @@ class Options:
     kinds: tuple[str, ...] = KINDS
     """The kinds of parts."""
     batch_sizes: tuple[int, ...] = (32, 64, 128, 256, 1024)
-    """Of the synthetic populations."""
+    """Of the synthetic populations, and of all that the rules let pass."""
     draws: int = 10_000
     """Batches of a synthetic population."""
     real_draws: int = 2_000
-    """Batches of a real one."""
+    """Batches of a real one, and of all that the rules let pass."""
     real_batch_sizes: tuple[int, ...] = (32, 64, 128, 256, 1024)
     """Of the real populations."""
     bootstrap_draws: int = 2_000
     """How many of both the bootstrap sees."""
     scenarios: tuple[str, ...] = ("random", "corrupted_labels", "class")
-    """Of the real populations; rules and runs take the first."""
+    """Of what is real; rules with several certificates, and runs, take the first."""
     points: tuple[int, ...] = (0, 50, 100, 200)
     """Steps of a real run at which updates are looked at."""
     rules: tuple[str, ...] = tuple(RULES)
     """The selection rules."""
+    mask_draws: int = 170
+    """Batches at each point of a real run that choose by themselves."""
+    updates: int = 50
+    """Updates at each point that the certificate is asked about."""
+    loss_updates: int = 5
+    """Of how many of these the changes of the loss are taken."""
     arms: tuple[str, ...] = tuple(calibration_runs.ARMS)
     """The arms of whole runs."""
     bases: tuple[str, ...] = tuple(BASES)
@@ -76,12 +89,8 @@ class Options:
     """Continue what --out holds."""
     smoke: bool = False
     """A tiny network on digits and a few draws, to see that everything runs."""
-    table: Path | None = None
-    """Write the page with all tables here."""
-    summary: Path | None = None
-    """Write the table of the main figures here."""
-    plot: Path | None = None
-    """Write a picture here, its format by the suffix."""
+    docs: Path | None = None
+    """Write the pages here, and their pictures into its folder _static."""
     report: Path | None = None
     """Measure nothing: render these results."""
 
@@ -90,6 +99,7 @@ _SMOKE = {
     "batch_sizes": (64,), "real_batch_sizes": (64,), "scenarios": ("random",), "points": (0, 2),
     "draws": 40, "real_draws": 20, "bootstrap_draws": 10, "rule_draws": 2, "loss_draws": 1,
     "rules": ("no mask", "coordinatewise"), "arms": ("coordinatewise, certified",),
+    "mask_draws": 2, "updates": 2, "loss_updates": 1,
     "bases": ("gradient ascent",), "rule_bases": ("gradient ascent",), "run_steps": 3,
 }  # fmt: skip
 
@@ -99,39 +109,67 @@ Part = tuple[str, Callable[[], list[dict[str, Any]]]]
 def parts(options: Options) -> Iterator[Part]:
     """Every part's name, and what measures it."""
     setting = Setting(options.cache, options.points, options.smoke)
-    if "synthetic" in options.kinds:
-        for population in POPULATIONS:
-            yield f"synthetic/{population.name}", lambda p=population: synthetic(options, p)
-    for scenario in options.scenarios if "real" in options.kinds else ():
-        for base in options.bases:
-            yield (
-                f"real/{scenario}/{base}",
-                lambda s=scenario, b=base: calibration_real.cells(
-                    setting,
-                    s,
-                    b,
-                    options.real_batch_sizes,
-                    options.real_draws,
-                    options.bootstrap_draws,
-                ),
-            )
-    scenario = options.scenarios[0]
-    for step in options.points if "rules" in options.kinds else ():
-        for base in options.rule_bases:
-            yield (
-                f"rules/{scenario}/{base}/{step}",
-                lambda b=base, s=step: calibration_rules.cells(
-                    setting, scenario, b, s, options.rules, options.rule_draws, options.loss_draws
-                ),
-            )
-    for arm in options.arms if "runs" in options.kinds else ():
-        for base in options.bases:
-            yield (
-                f"runs/{scenario}/{base}/{arm}",
-                lambda b=base, a=arm: [
-                    calibration_runs.cell(setting, scenario, b, a, options.run_steps)
-                ],
-            )
+    for kind, of_kind in _PARTS.items():
+        if kind in options.kinds:
+            for name, run, *args in of_kind(options, setting):
+                yield f"{kind}/{name}", partial(run, *args)
+
+
+def _synthetic(options: Options, setting: Setting) -> Iterator[tuple]:
+    for population in POPULATIONS:
+        yield population.name, synthetic, options, population
+
+
+def _real(options: Options, setting: Setting) -> Iterator[tuple]:
+    how = options.real_batch_sizes, options.real_draws, options.bootstrap_draws
+    for scenario, base in product(options.scenarios, options.bases):
+        yield f"{scenario}/{base}", calibration_real.cells, setting, scenario, base, *how
+
+
+def _masks(options: Options, setting: Setting) -> Iterator[tuple]:
+    what = options.rules, options.batch_sizes
+    for population in POPULATIONS:
+        name, run = f"synthetic/{population.name}", calibration_masks.synthetic_cells
+        yield name, run, population, *what, options.real_draws
+    for where in product(options.scenarios, options.bases, options.points):
+        run = calibration_masks.real_cells
+        yield _slashed(where), run, setting, *where, *what, options.mask_draws
+
+
+def _certified(options: Options, setting: Setting) -> Iterator[tuple]:
+    what = options.rules, options.batch_sizes, options.real_draws
+    for population in POPULATIONS:
+        name, run = f"synthetic/{population.name}", calibration_certified.synthetic_cells
+        yield name, run, population, *what
+    for where in product(options.scenarios, options.bases, options.points):
+        name, run = _slashed(where), calibration_certified.real_cells
+        yield name, run, setting, *where, *what, options.updates, options.loss_updates
+
+
+def _rules(options: Options, setting: Setting) -> Iterator[tuple]:
+    scenario, how = options.scenarios[0], (options.rules, options.rule_draws, options.loss_draws)
+    for step, base in product(options.points, options.rule_bases):
+        where = scenario, base, step
+        yield _slashed(where), calibration_rules.cells, setting, *where, *how
+
+
+def _runs(options: Options, setting: Setting) -> Iterator[tuple]:
+    def cells(*where: Any) -> list[dict[str, Any]]:
+        return [calibration_runs.cell(setting, *where, options.run_steps)]
+
+    for arm, base in product(options.arms, options.bases):
+        where = options.scenarios[0], base, arm
+        yield _slashed(where), cells, *where
+
+
+def _slashed(where: Sequence[Any]) -> str:
+    return "/".join(map(str, where))
+
+
+_PARTS = {
+    "synthetic": _synthetic, "real": _real, "masks": _masks, "certified": _certified,
+    "rules": _rules, "runs": _runs,
+}  # fmt: skip
 
 
 def synthetic(options: Options, population: Population) -> list[dict[str, Any]]:
@@ -165,6 +203,17 @@ def measure(options: Options) -> calibration_results.Results:
     return results
 
 
+_PAGES = {
+    "calibration_benchmark.md": calibration_report.markdown,
+    "calibration_rules_benchmark.md": calibration_rules_report.markdown,
+    "calibration_summary.md": calibration_summary.summary,
+}
+_PICTURES = {
+    "calibration.svg": calibration_plot.write_plot,
+    "calibration_rules.svg": calibration_levels_plot.write_plot,
+}
+
+
 def main(args: Sequence[str] | None = None) -> None:
     """Measure or read, then render."""
     options = tyro.cli(Options, args=args, description=__doc__)
@@ -178,12 +227,16 @@ def main(args: Sequence[str] | None = None) -> None:
         results = measure(options)
     else:
         results = calibration_results.read(options.report)
-    if options.table is not None:
-        options.table.write_text(markdown(results))
-    if options.summary is not None:
-        options.summary.write_text(summary(results))
-    if options.plot is not None:
-        write_plot(results, options.plot)
+    if options.docs is not None:
+        _render(results, options.docs)
+
+
+def _render(results: calibration_results.Results, docs: Path) -> None:
+    (docs / "_static").mkdir(parents=True, exist_ok=True)
+    for name, make in _PAGES.items():
+        (docs / name).write_text(make(results))
+    for name, make in _PICTURES.items():
+        make(results, docs / "_static" / name)
 
 
 if __name__ == "__main__":

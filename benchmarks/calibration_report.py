@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from calibration_counts import Rejections, Share, pooled, target
-from calibration_results import Results, rows_of
+from calibration_results import Results
 from calibration_tables import table
 from calibration_tests import ALPHAS, POWER_SHIFT
-from calibration_violations import rule_tables, run_table
 
 from feasible_jax.alignment import DEFAULT_TEST
 
@@ -15,7 +14,8 @@ _ALPHA = 0.05
 _SIZES = (64, 256)
 _LEAST_POWER = 0.6
 _ABOUT = """Written by `benchmarks/calibration.py`; what follows from it is in
-[What the guarantee says](guarantee.md). {machine}.
+[What the guarantee says](guarantee.md), and what selection rules, certificates and whole runs let
+pass in [Rules and certificates in figures](calibration_rules_benchmark.md). {machine}.
 
 **Size** is the share of batches on which a test certifies an update that is exactly at the
 boundary: the mean change of the population is 0. It should not exceed the level. **Power** is the
@@ -49,30 +49,32 @@ def markdown(results: Results) -> str:
         sections += _tests(found)
     if found.real:
         sections += _each_point(found)
-    if rows_of(results, "rules"):
-        sections += rule_tables(rows_of(results, "rules"))
-    if rows_of(results, "runs"):
-        sections += run_table(rows_of(results, "runs"))
     return "\n\n".join(sections) + "\n"
 
 
 def _about(results: Results) -> str:
-    about, settings = results["machine"], results["settings"]
+    settings = results["settings"]
+    text = _ABOUT.format(
+        machine=measured_on(results),
+        shift=f"{POWER_SHIFT:g}",
+        draws=f"{settings['draws']:,}",
+        real_draws=f"{settings['real_draws']:,}",
+        bootstrap_draws=f"{settings['bootstrap_draws']:,}",
+        points=and_(settings["points"]),
+        scenarios=and_(settings["scenarios"]),
+    )
+    return text + (" **Smoke sizes: the figures mean nothing.**" if settings["smoke"] else "")
+
+
+def measured_on(results: Results) -> str:
+    """The machine, the versions and the date."""
+    about = results["machine"]
     packages = ", ".join(
         f"{name} {about['packages'][name]}"
         for name in ("jax", "optax")
         if name in about["packages"]
     )
-    text = _ABOUT.format(
-        machine=f"{about['cpu']}, Python {about['python']}, {packages}; {results['date']}",
-        shift=f"{POWER_SHIFT:g}",
-        draws=f"{settings['draws']:,}",
-        real_draws=f"{settings['real_draws']:,}",
-        bootstrap_draws=f"{settings['bootstrap_draws']:,}",
-        points=_and(settings["points"]),
-        scenarios=_and(settings["scenarios"]),
-    )
-    return text + (" **Smoke sizes: the figures mean nothing.**" if settings["smoke"] else "")
+    return f"{about['cpu']}, Python {about['python']}, {packages}; {results['date']}"
 
 
 def _tests(found: Rejections) -> list[str]:
@@ -205,6 +207,7 @@ def _is(row: dict[str, Any], name: str) -> bool:
     return f"{row['base']}, {row['mask']}, {row['change']}" == name
 
 
-def _and(values: Sequence[Any]) -> str:
+def and_(values: Sequence[Any]) -> str:
+    """As a text lists them."""
     *first, last = (str(value).replace("_", " ") for value in values)
     return f"{', '.join(first)} and {last}" if first else last

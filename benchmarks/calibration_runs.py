@@ -11,6 +11,8 @@ from calibration_task import BASES, Setting, load_task
 from calibration_truth import losses
 
 import feasible_jax as fj
+from feasible_jax.evaluation import predict
+from feasible_jax.evaluation.utility_fall import utility_fall
 
 _SOFT = fj.coordinatewise(curvature="adaptive", soft=True, evidence_decay=0.9)
 
@@ -103,6 +105,9 @@ def cell(setting: Setting, scenario: str, base: str, arm: str, steps: int) -> di
     for name in ("forget", "retain"):
         for when, params in (("before", task.params), ("after", result.params)):
             about[f"{name}_{when}"] = _accuracy(task, params, getattr(task, name))
+    fall = utility_fall(task, result.params, predict(task.predict_fn, result.params, task.test))
+    bound = fall["test_accuracy_fall_bound"]
+    about["fall_bound"] = None if bound is None else float(f"{bound:.4g}")
     return about
 
 

@@ -74,8 +74,13 @@ def cells(
 
 
 def _rejections(test: MeanTest, values: np.ndarray) -> list[int]:
+    return rejected(test, values).sum(1).tolist()
+
+
+def rejected(test: MeanTest, values: np.ndarray) -> np.ndarray:
+    """``(levels, batches)``: whether each batch of ``(batches, B)`` certifies at each level."""
     p_values = np.asarray(_p_values(test)(jnp.asarray(values, jnp.float32)))
-    return [int(np.sum(p_values <= np.float32(alpha))) for alpha in ALPHAS]
+    return p_values <= np.asarray(ALPHAS, np.float32)[:, None]
 
 
 @cache

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.flatten_util import ravel_pytree
 
 import feasible_jax as fj
 
@@ -35,6 +36,18 @@ def gradient(task: fj.Task, params: Any) -> Any:
     for part in _parts(task):
         total = jax.tree.map(np.add, total, _gradient(task.loss_fn)(params, part))
     return jax.tree.map(lambda g: g / len(task.retain.labels), total)
+
+
+def per_example_gradients(task: fj.Task, params: Any) -> np.ndarray:
+    """``(N, P)``, float32: that of every retained example, flat."""
+    parts = [_per_example(task.loss_fn)(params, part) for part in _parts(task)]
+    return np.concatenate([np.asarray(part) for part in parts])
+
+
+@cache
+def _per_example(loss_fn: Callable) -> Callable:
+    flat = lambda params, example: ravel_pytree(jax.grad(loss_fn)(params, example))[0]  # noqa: E731
+    return jax.jit(jax.vmap(flat, in_axes=(None, 0)))
 
 
 @cache

@@ -48,7 +48,10 @@ def budget(
     no multiplier meets the budget, nothing is kept.
 
     One bound on a sum, where ``coordinatewise`` bounds every term: noise averages out over many
-    coordinates, so that much more passes. Like every choice it needs a ``certify_updates`` after it
+    coordinates, so that much more passes. But the bound is that of a mask that is fixed in advance,
+    and this one is chosen on the same examples: for a CNN, at a nominal 5%, 76% of what methods
+    proposed raised the retain loss to first order, 65% of what passed on 64 examples, and 16% on
+    1024 (``benchmarks/calibration.py``). Like every choice it needs a ``certify_updates`` after it
     for a guarantee.
 
     Args:

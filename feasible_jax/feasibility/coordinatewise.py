@@ -57,7 +57,9 @@ def coordinatewise(
       multiplicity: ``"none"``, or which error of all coordinates that are tested the confidence
         bounds: ``"bonferroni"`` the chance that a false one is kept, ``"benjamini_hochberg"`` the
         expected share of false ones among those kept. Neutral coordinates are not tested, and few
-        examples may have been seen: they are no part of either.
+        examples may have been seen: they are no part of either. Where they are all that passes, as
+        with thousands of coordinates and few examples, a few examples carry what the update does,
+        and a certificate errs more often than it says.
       soft: shrink each coordinate by how sure its alignment is, instead of keeping or dropping it:
         by the lower confidence bound of its progress over the progress itself; with a curvature
         price, to the step that lowers the priced bound the most, at most the whole.

@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[2]
 RESULTS, DOCS = ROOT / "benchmarks" / "results", ROOT / "docs"
 PAGES = {
     "calibration_benchmark.md": ("calibration.json", "calibration_report", "markdown"),
+    "calibration_rules_benchmark.md": ("calibration.json", "calibration_rules_report", "markdown"),
     "calibration_summary.md": ("calibration.json", "calibration_summary", "summary"),
     "frontier_benchmark.md": ("frontier.json", "frontier_report", "page"),
     "moments_benchmark.md": ("moments.json", "moments_report", "markdown"),
@@ -121,6 +122,33 @@ def test_the_figures_in_the_docstrings_of_tests_are_the_committed_ones(real):
     told, few = words(tests.student_test.__doc__), real("size", 64, test="student")
     assert f"a nominal 5% was {statistics.mean(few):.0f}% on average at 64 examples" in told
     assert f"and up to {max(few):.0f}%" in told
+
+
+def test_the_figures_of_rules_by_themselves_are_the_committed_ones():
+    levels = importlib.import_module("calibration_levels").Levels
+    parts = json.loads((RESULTS / "calibration.json").read_text())["parts"]
+    rows = [row for name, some in parts.items() if name.startswith("masks/") for row in some]
+    real = levels("all", [row for row in rows if "base" in row])
+    ascent = levels("ascent", [row for row in rows if row.get("base") == "gradient ascent"])
+
+    def passes(rule, examples, digits):
+        return f"{100 * ascent.figure('passes', rule, examples, 0.05).value:.{digits}f}%"
+
+    def harm(rule, examples):
+        return f"{100 * real.share('slope_up', 'applied', rule, examples, 0.05).value:.0f}%"
+
+    told = words((DOCS / "how_it_works.md").read_text())
+    few, many = (passes("coordinatewise", examples, 1) for examples in (64, 1024))
+    assert f"it was {few} at a nominal 5% with 64 examples and {many} with 1,024." in told
+    feasibility = importlib.import_module("feasible_jax.feasibility")
+    told = words(feasibility.projection.__doc__)
+    few, many = (passes("projection", examples, 0) for examples in (64, 1024))
+    assert f"left {few} of gradient ascent's updates as they were with 64 examples" in told
+    assert f"and {many} with 1024" in told
+    told = words(feasibility.budget.__doc__)
+    assert f"{harm('no mask', 64)} of what methods proposed raised the retain loss" in told
+    assert f"{harm('budget', 64)} of what passed on 64 examples" in told
+    assert f"and {harm('budget', 1024)} on 1024" in told
 
 
 def test_no_results_are_without_a_page():

@@ -44,10 +44,10 @@ def gaffke_test(worst: float | None = None, tail_index: float = 2.0) -> MeanTest
     batch with probability ``(1 - q)^n``, and every test that certifies such batches, not knowing
     ``worst``, errs as often. Here they get ``p >= 2^(1 - n)``, the probability of so one-sided a
     batch where changes are symmetric. With few examples and a low level the tail is guesswork: on
-    144 populations of changes of a CNN on Fashion-MNIST, at the boundary, a nominal 5% was 7% on
-    average with 64 examples, and up to 40%; with 256, 3% on average, and up to 26.1%; with 1024 up
-    to 7.4%. A nominal 1% was 4.2% on average with 64, and up to 35%; with 256, 1.2%, and up to
-    17.1%; with 1024 up to 4.7%.
+    144 populations of changes of a CNN on Fashion-MNIST, by updates whole or through
+    ``coordinatewise()``, at the boundary, a nominal 5% was 7% on average with 64 examples, and up
+    to 40%; with 256, 3% on average, and up to 26.1%; with 1024 up to 7.4%. A nominal 1% was 4.2% on
+    average with 64, and up to 35%; with 256, 1.2%, and up to 17.1%; with 1024 up to 4.7%.
 
     Of a share ``f`` of a population, drawn without replacement, ``z`` are drawn towards the mean by
     ``sqrt(1 - f)``.
