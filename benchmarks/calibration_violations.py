@@ -68,7 +68,7 @@ def run_table(rows: list[Row]) -> list[str]:
             f"{row['retain_loss_before']:.2g} to {row['retain_loss_after']:.2g}",
             f"{row['forget_before']:.1f} to {row['forget_after']:.1f}",
             f"{row['retain_before']:.1f} to {row['retain_after']:.1f}",
-            "" if row["fall_bound"] is None else f"{row['fall_bound']:.1f}",
+            "" if row["fall_bound"] is None else f"{round(row['fall_bound'], 1) + 0.0:.1f}",
         )
         for row in sorted(rows, key=lambda row: row["base"])
     ]  # fmt: skip
