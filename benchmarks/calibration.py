@@ -35,7 +35,7 @@ import numpy as np
 import tyro
 from calibration_populations import POPULATIONS, Population
 from calibration_proposals import RULES
-from calibration_task import BASES, Setting
+from calibration_task import BASES, Point, Setting
 from rich.progress import Progress
 
 KINDS = ("synthetic", "real", "masks", "certified", "rules", "runs")
@@ -133,7 +133,7 @@ def _masks(options: Options, setting: Setting) -> Iterator[tuple]:
         yield name, run, population, *what, options.real_draws
     for where in product(options.scenarios, options.bases, options.points):
         run = calibration_masks.real_cells
-        yield _slashed(where), run, setting, *where, *what, options.mask_draws
+        yield _slashed(where), run, Point(setting, *where), *what, options.mask_draws
 
 
 def _certified(options: Options, setting: Setting) -> Iterator[tuple]:
@@ -142,15 +142,15 @@ def _certified(options: Options, setting: Setting) -> Iterator[tuple]:
         name, run = f"synthetic/{population.name}", calibration_certified.synthetic_cells
         yield name, run, population, *what
     for where in product(options.scenarios, options.bases, options.points):
-        name, run = _slashed(where), calibration_certified.real_cells
-        yield name, run, setting, *where, *what, options.updates, options.loss_updates
+        run, how = calibration_certified.real_cells, (options.updates, options.loss_updates)
+        yield _slashed(where), run, Point(setting, *where), *what, *how
 
 
 def _rules(options: Options, setting: Setting) -> Iterator[tuple]:
     scenario, how = options.scenarios[0], (options.rules, options.rule_draws, options.loss_draws)
     for step, base in product(options.points, options.rule_bases):
         where = scenario, base, step
-        yield _slashed(where), calibration_rules.cells, setting, *where, *how
+        yield _slashed(where), calibration_rules.cells, Point(setting, *where), *how
 
 
 def _runs(options: Options, setting: Setting) -> Iterator[tuple]:

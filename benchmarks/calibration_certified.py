@@ -12,10 +12,9 @@ import calibration_tests
 import jax
 import jax.numpy as jnp
 import numpy as np
-from calibration_masks import generator
-from calibration_populations import Population
+from calibration_populations import Population, generator
 from calibration_proposals import CHOOSING, COORDINATES, STEP, proposals, select
-from calibration_task import Setting, load_task, run_points
+from calibration_task import Point
 from calibration_tests import POWER_SHIFT
 from calibration_truth import losses, per_example_gradients
 from jax.flatten_util import ravel_pytree
@@ -35,10 +34,7 @@ _TEST = calibration_tests.TESTS[DEFAULT_TEST]
 
 
 def real_cells(
-    setting: Setting,
-    scenario: str,
-    base: str,
-    step: int,
+    point: Point,
     rules: tuple[str, ...],
     batch_sizes: tuple[int, ...],
     draws: int,
@@ -48,10 +44,7 @@ def real_cells(
     """A row for each rule, kind of change and batch size, at one point of a run.
 
     Args:
-      setting: of the task.
-      scenario: what is to be forgotten.
-      base: the base method's name.
-      step: the point.
+      point: of a run.
       rules: by name.
       batch_sizes: of the certificate.
       draws: certifying batches, the same number of every update.
@@ -61,12 +54,11 @@ def real_cells(
     Returns:
       Rows of `_row`.
     """
-    task, params = load_task(setting, scenario), run_points(setting, scenario, base)[step]
-    propose, unravel = proposals(setting, scenario, base, rules), ravel_pytree(params)[1]
-    keys = [jax.random.fold_in(jax.random.key(step), number) for number in range(updates)]
+    task, params, about = point.task, point.params, point.about()
+    propose, unravel = proposals(*point[:3], rules), ravel_pytree(params)[1]
+    keys = [jax.random.fold_in(jax.random.key(point.step), number) for number in range(updates)]
     found = np.stack([np.asarray(propose(params, key)[0]) for key in keys], 1)
     gradients, before = per_example_gradients(task, params), losses(task, params)
-    about = {"scenario": scenario, "base": base, "step": step}
     rows = []
     for rule, flats in zip(rules, found, strict=True):
         moved = (
@@ -82,7 +74,7 @@ def real_cells(
             if not len(changes):  # nothing was selected
                 continue
             for size in batch_sizes:
-                rng = generator(scenario, base, step, rule, change, size)
+                rng = generator(*about.values(), rule, change, size)
                 row = _real_row(changes, size, draws, rng)
                 rows.append(about | {"rule": rule, "change": change} | row)
     return rows

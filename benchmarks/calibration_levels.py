@@ -32,6 +32,7 @@ class Levels:
       rules: by name, in order.
       batch_sizes: in order.
       real: whether the gradients are those of a model.
+      bases: the base methods, in order; none of what is synthetic.
     """
 
     def __init__(self, title: str, rows: Sequence[Row]):
@@ -39,9 +40,15 @@ class Levels:
         self.rules = list(dict.fromkeys(row["rule"] for row in rows))
         self.batch_sizes = sorted({row["B"] for row in rows})
         self.real = any("scenario" in row for row in rows)
+        self.bases = list(dict.fromkeys(row["base"] for row in rows if "base" in row))
         self._rows: dict[tuple[str, int], list[Row]] = {}
         for row in rows:
             self._rows.setdefault((row["rule"], row["B"]), []).append(row)
+
+    def of_base(self, base: str) -> "Levels":
+        """Those of one base method."""
+        rows = [row for some in self._rows.values() for row in some if row["base"] == base]
+        return Levels(f"{self.title}, {base}", rows)
 
     def figure(self, what: str, rule: str, size: int, alpha: float) -> Figure | None:
         """A share of coordinates or of draws; None where the rule let nothing pass.

@@ -4,7 +4,6 @@ Every coordinate is put at the boundary, where the mean of its gradient is 0, an
 errors to the good side of it. `calibration_certified` has what a certificate makes of the rest.
 """
 
-import zlib
 from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any
@@ -12,9 +11,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from calibration_populations import Population
+from calibration_populations import Population, generator
 from calibration_proposals import CHOOSING, COORDINATES, STEP, proposal, select
-from calibration_task import Setting, load_task, run_points
+from calibration_task import Point, Setting, load_task
 from calibration_tests import ALPHAS, POWER_SHIFT
 from calibration_truth import per_example_gradients
 from jax.flatten_util import ravel_pytree
@@ -43,13 +42,7 @@ def synthetic_cells(
 
 
 def real_cells(
-    setting: Setting,
-    scenario: str,
-    base: str,
-    step: int,
-    rules: tuple[str, ...],
-    batch_sizes: tuple[int, ...],
-    draws: int,
+    point: Point, rules: tuple[str, ...], batch_sizes: tuple[int, ...], draws: int
 ) -> list[Row]:
     """A row for each rule and number of examples, at one point of a run.
 
@@ -57,27 +50,21 @@ def real_cells(
     ``applied``, in how many draws the gradients as they are let anything pass, and ``slope_up``, in
     how many of these ``<grad R, update> > 0`` on the whole retain set.
     """
-    task, params = load_task(setting, scenario), run_points(setting, scenario, base)[step]
-    propose = _proposal_from_moments(setting, scenario, base)
-    gradients = per_example_gradients(task, params)
+    params, about = point.params, point.about()
+    propose = _proposal_from_moments(*point[:3])
+    gradients = per_example_gradients(point.task, params)
     slope = gradients.mean(0, dtype=np.float64).astype(np.float32)
     deviation = gradients.std(0)
-    judge, rows = _judge(rules, _unravel(setting, scenario)), []
+    judge, rows = _judge(rules, _unravel(*point[:2])), []
     for size in batch_sizes:
-        rng, tally = generator(scenario, base, step, size), _Tally(rules)
+        rng, tally = generator(*about.values(), size), _Tally(rules)
         for number in range(draws):
             seen = moments_of_batch(gradients, rng.integers(0, len(gradients), size))
-            key = jax.random.fold_in(jax.random.key(step), number)
+            key = jax.random.fold_in(jax.random.key(point.step), number)
             centred, as_they_are = propose(params, np.stack([seen[0] - slope, seen[0]]), key)
             tally.add(judge(centred, as_they_are, *seen, deviation, slope, size, number))
-        about = {"scenario": scenario, "base": base, "step": step, "B": size}
-        rows += [about | row for row in tally.rows()]
+        rows += [about | {"B": size} | row for row in tally.rows()]
     return rows
-
-
-def generator(*about: Any) -> np.random.Generator:
-    """Of its own for each cell: what cells have in common would not average out."""
-    return np.random.default_rng(zlib.crc32("/".join(map(str, about)).encode()))
 
 
 def moments_of_batch(gradients: np.ndarray, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -31,8 +31,9 @@ bounded* and *betting* are told the largest possible change, where there is one.
 update makes to the loss of every retained example (*loss*), or from its directional derivatives
 (*direction*), recentred. The updates are what gradient ascent, NegGrad+ and random labels propose
 for a CNN on 6,000 images of Fashion-MNIST at steps {points} of a run, whole (*unmasked*) or
-through `coordinatewise()` (*masked*). Points and scenarios ({scenarios}) are pooled.
-Betting is not measured on them, for no bound is known."""
+through `coordinatewise()` (*masked*). Batches of one size have the same examples in all populations
+of a scenario, so that the shares of pooled ones vary more than their intervals say. Points and
+scenarios ({scenarios}) are pooled. Betting is not measured on them, for no bound is known."""
 
 
 _MISSED = f"""How many of the real populations the default exceeds the target on, and on how many of

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from calibration_proposals import CONFIDENCE, proposals
-from calibration_task import Setting, load_task, run_points
+from calibration_task import Point, Setting, load_task
 from calibration_truth import gradient, losses
 from jax.flatten_util import ravel_pytree
 
@@ -28,21 +28,12 @@ CERTIFICATES = {
 
 
 def cells(
-    setting: Setting,
-    scenario: str,
-    base: str,
-    step: int,
-    rules: tuple[str, ...],
-    draws: int,
-    loss_draws: int,
+    point: Point, rules: tuple[str, ...], draws: int, loss_draws: int
 ) -> list[dict[str, Any]]:
     """A row for each rule and certificate, at one point of a run.
 
     Args:
-      setting: of the task.
-      scenario: what is to be forgotten.
-      base: the base method's name.
-      step: the point.
+      point: of a run.
       rules: by name.
       draws: of batches.
       loss_draws: for how many of them the true change of the loss is taken of the updates without a
@@ -54,15 +45,12 @@ def cells(
       the change of the whole retain loss is known, and how many raise it; ``rise``: the sum of
       those rises.
     """
-    task, params = load_task(setting, scenario), run_points(setting, scenario, base)[step]
+    task, params, about = point.task, point.params, point.about()
     retain, unravel = jax.tree.map(jnp.asarray, task.retain), ravel_pytree(params)[1]
     slope = np.asarray(ravel_pytree(gradient(task, params))[0], np.float64)
     before = losses(task, params)
-    propose = proposals(setting, scenario, base, rules)
-    certify = {
-        name: _certify(setting, scenario, *about[:2]) for name, about in CERTIFICATES.items()
-    }
-    about = {"scenario": scenario, "base": base, "step": step}
+    propose = proposals(*point[:3], rules)
+    certify = {name: _certify(*point[:2], *how[:2]) for name, how in CERTIFICATES.items()}
     rows = {
         (rule, name): about | {"rule": rule, "certificate": name, "draws": 0} | _NOTHING
         for rule in rules
@@ -70,7 +58,7 @@ def cells(
     }
     for number in range(draws):
         propose_key, certify_key = jax.random.split(
-            jax.random.fold_in(jax.random.key(step), number)
+            jax.random.fold_in(jax.random.key(point.step), number)
         )
         updates, chosen_on = propose(params, propose_key)
         fresh = draw_batch(certify_key, retain, CERTIFYING)

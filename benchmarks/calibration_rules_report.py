@@ -47,8 +47,8 @@ update, where the method takes retained examples, and chooses. That is {pooled} 
 Intervals are those of the mean over draws, for coordinates of one draw are not independent.
 
 The rules' own test takes means to be Student's: on skewed gradients it does not hold its level. A
-method that descends the retain loss on the batch that also chooses (NegGrad+, random labels)
-proposes what this batch likes: more passes than the level says. *projection* bounds a sum, with
+method that descends the retain loss on the batch that also chooses proposes what this batch likes,
+and more passes; with NegGrad+ it shows, with random labels hardly. *projection* bounds a sum, with
 coordinates taken for uncorrelated, for moments hold no correlations: real gradients make the sum
 far noisier than that. The bound of *budget* is for a mask that is fixed in advance, but it chooses
 one on the same examples, and where all is at the boundary nearly everything fits: what passes is no
@@ -133,6 +133,7 @@ def _by_themselves(masks: list[Levels]) -> list[str]:
         sections += [_intervals(levels, "passes", seeing)]
         sections += ["At every level, and aligned:", _table(levels, _passes, seeing, _NO_LEVEL)]
         if levels.real:
+            sections += ["Of each method, chosen at 5%:", _by_base(levels, "passes", seeing)]
             harm = _table(levels, _harm, levels.rules, _NO_LEVEL)
             sections += ["### Harm of what rules let pass", _HARM, harm]
         elif families := [rule for rule in _FAMILIES if rule in levels.rules]:
@@ -147,6 +148,7 @@ def _with_certificate(certificates: list[Levels]) -> list[str]:
         sections += [_intervals(levels, "size", levels.rules)]
         sections += ["Size and power at every level:", _table(levels, _tested, levels.rules)]
         if levels.real:
+            sections += ["Of each method, at 5%:", _by_base(levels, "size", levels.rules)]
             sections += [_PASSED, _table(levels, _passed, levels.rules)]
     return [*sections, _NEUTRAL] if certificates[1:] else sections
 
@@ -158,6 +160,17 @@ def _intervals(levels: Levels, what: str, rules: list[str]) -> str:
         figures = [levels.figure(what, rule, size, _ALPHA) for size in levels.batch_sizes]
         body.append([rule, *map(_interval, figures)])
     return table(_head(["rule"], levels), body)
+
+
+def _by_base(levels: Levels, what: str, rules: list[str]) -> str:
+    """At 5%, a line for each rule and base method, with intervals."""
+    body = []
+    for rule in rules:
+        for base in levels.bases:
+            mine = levels.of_base(base)
+            figures = [mine.figure(what, rule, size, _ALPHA) for size in levels.batch_sizes]
+            body.append([rule, base, *map(_interval, figures)])
+    return table(_head(["rule", "method"], levels), body, left=2)
 
 
 def _interval(figure: Figure | None) -> str:

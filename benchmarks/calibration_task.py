@@ -78,3 +78,26 @@ def run_points(setting: Setting, scenario: str, base: str) -> dict[int, Any]:
             on_chunk=look, progress=False,
         )  # fmt: skip
     return {step: jax.tree.map(np.asarray, found[step]) for step in setting.points if step in found}
+
+
+class Point(NamedTuple):
+    """A step of a real run, and the model there."""
+
+    setting: Setting
+    scenario: str
+    base: str
+    step: int
+
+    @property
+    def task(self) -> fj.Task:
+        """What is to be forgotten."""
+        return load_task(self.setting, self.scenario)
+
+    @property
+    def params(self) -> Any:
+        """The parameters at the step."""
+        return run_points(self.setting, self.scenario, self.base)[self.step]
+
+    def about(self) -> dict[str, Any]:
+        """What a row says of it."""
+        return {"scenario": self.scenario, "base": self.base, "step": self.step}

@@ -264,6 +264,9 @@ def test_levels_pool_counts_and_means_over_populations():
     assert found.share("harmful_passed", "harmful", "budget", 64, 0.05) == (19, 399)
     assert found.largest("harmful_passed", "harmful", "budget", 64, 0.05) == (7, 100)
     assert found.figure("size", "no mask", 64, 0.05) is None
+    of_two = levels("two", [counts[0] | {"base": "a"}, counts[1] | {"base": "b"}])
+    assert of_two.bases == ["a", "b"]
+    assert of_two.of_base("b").figure("size", "budget", 64, 0.05).value == 0.07
     means = [row | {"passes": [m] * 4, "passes_error": [0.03] * 4} for m in (0.2, 0.4)]
     figure = levels("some", means).figure("passes", "budget", 64, 0.2)
     half = 1.96 * 0.03 / np.sqrt(2)
