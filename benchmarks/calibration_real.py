@@ -47,7 +47,7 @@ def _tested(
     found: np.ndarray, batch_sizes: tuple[int, ...], draws: int, bootstrap_draws: int
 ) -> list[dict[str, Any]]:
     standard = (found - found.mean()) / found.std()
-    rows = []
+    rows, worst = [], float(standard.max())
     for size in batch_sizes:
         rng = np.random.default_rng(size)
 
@@ -55,7 +55,7 @@ def _tested(
             return standard[rng.integers(0, len(standard), (count, size))]
 
         unseen = {"missed": _rounded(missed(standard, size))}
-        tested = calibration_tests.cells(draw, size, None, draws, bootstrap_draws)
+        tested = calibration_tests.cells(draw, size, worst, draws, bootstrap_draws)
         rows += [row | unseen for row in tested]
     return rows
 

@@ -33,7 +33,8 @@ update makes to the loss of every retained example (*loss*), or from its directi
 for a CNN on 6,000 images of Fashion-MNIST at steps {points} of a run, whole (*unmasked*) or
 through `coordinatewise()` (*masked*). Batches of one size have the same examples in all populations
 of a scenario, so that the shares of pooled ones vary more than their intervals say. Points and
-scenarios ({scenarios}) are pooled. Betting is not measured on them, for no bound is known."""
+scenarios ({scenarios}) are pooled. *gaffke, bounded* and *betting* are told the largest change of
+the whole population, which a user does not know."""
 
 
 _MISSED = f"""How many of the real populations the default exceeds the target on, and on how many of
@@ -68,14 +69,15 @@ def _about(results: Results) -> str:
 
 
 def measured_on(results: Results) -> str:
-    """The machine, the versions and the date."""
+    """The machine, the versions and the date, and what those who merged parts have to say."""
     about = results["machine"]
     packages = ", ".join(
         f"{name} {about['packages'][name]}"
         for name in ("jax", "optax")
         if name in about["packages"]
     )
-    return f"{about['cpu']}, Python {about['python']}, {packages}; {results['date']}"
+    text = f"{about['cpu']}, Python {about['python']}, {packages}; {results['date']}"
+    return f"{text}. {results['remarks']}" if results.get("remarks") else text
 
 
 def _tests(found: Rejections) -> list[str]:
